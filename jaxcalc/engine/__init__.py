@@ -1,0 +1,1 @@
+"""Who is stepped when: the objective on lanes, the loop that steps, retires and refills, and the result."""

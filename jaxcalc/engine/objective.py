@@ -1,0 +1,74 @@
+"""The user's function as the engine sees it: flat vectors in, evaluations of all lanes out.
+
+Pytrees and dtypes live here and nowhere below: a problem's start is raveled when it is loaded into its lane, and its
+result is unraveled when it is written.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from jaxcalc.methods.method import Evaluation
+
+PyTree = Any
+
+
+class Objective:
+    """fun(x, *args, *shared) -> scalar, written for one problem, evaluated on lanes.
+
+    The work dtype is the result type of the start's floating leaves and of fun's value, at least float32. fun always
+    receives x in the dtypes of the start, so what is promised about a result holds at exactly the x that is returned.
+    """
+
+    def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
+        """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
+        example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _start_dtype(leaf.dtype)), x0)
+        flat, self._unravel = ravel_pytree(example)
+        self.n = flat.size
+        self._flat_dtype = flat.dtype
+        self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
+        value, self.aux = jax.eval_shape(lambda *inputs: self._fun(*inputs), example, *args, *shared)
+        check_value(value)
+        self.dtype = jnp.result_type(flat.dtype, value.dtype, jnp.float32)
+
+    def ravel(self, x: PyTree) -> Array:
+        """Returns the starts of L problems, leaves (L, ...), as lanes (n, L) in the work dtype."""
+        return jax.vmap(lambda one: ravel_pytree(one)[0], out_axes=-1)(x).astype(self.dtype)
+
+    def unravel(self, x: Array) -> PyTree:
+        """Returns lanes (n, L) as a pytree like the start's, leaves (L, ...)."""
+        return jax.vmap(self._unravel, in_axes=-1)(x.astype(self._flat_dtype))
+
+    def evaluate(self, x: Array, args: tuple, shared: tuple) -> tuple[Evaluation, PyTree]:
+        """Returns value and gradient of all lanes, and fun's auxiliary output; x and args have their lanes last."""
+
+        def value(x, args, shared):
+            value, aux = self._fun(self._unravel(x.astype(self._flat_dtype)), *args, *shared)
+            return value.astype(self.dtype), aux
+
+        mapped = jax.vmap(jax.value_and_grad(value, has_aux=True), in_axes=(-1, -1, None), out_axes=-1)
+        (values, aux), gradients = mapped(x, args, shared)
+        return Evaluation(values, gradients), aux
+
+
+def _start_dtype(dtype):
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+
+def check_value(value: PyTree) -> None:
+    """Raises a TypeError unless fun's traced value is one real number."""
+    if not isinstance(value, jax.ShapeDtypeStruct):
+        raise TypeError(
+            f"fun must return one real number, an array of shape (); it returned a {type(value).__name__}. "
+            "Return the value alone, or (value, anything) with has_aux=True."
+        )
+    if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(
+            f"fun must return one real number, an array of shape () and a floating dtype; it returned shape "
+            f"{value.shape} of {value.dtype}. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real "
+            "or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)"
+        )

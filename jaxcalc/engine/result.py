@@ -1,0 +1,82 @@
+"""The result of a minimisation, and the words for its status codes."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxcalc.methods.method import Status
+
+MESSAGES = {
+    Status.SUCCESS: "the largest component of the gradient is at most gtol",
+    Status.STALLED: "no further decrease can be represented in this precision",
+    Status.MAX_ITERATIONS: "maxiter was reached",
+    Status.NON_FINITE: "the function or its gradient is not finite beyond x, the last finite point",
+    Status.UNBOUNDED: "the function appears to fall without end",
+    Status.INVALID: "the start, or the function or its gradient there, is not finite, or an option is out of range",
+    Status.CONVERGED_VALUE: "the last step changed the value by at most ftol",
+    Status.CONVERGED_STEP: "the last step changed x by at most xtol",
+}
+SUCCESSES = (Status.SUCCESS, Status.CONVERGED_VALUE, Status.CONVERGED_STEP)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OptimizeResult:
+    """How one problem ended, or N problems: then every field has a leading axis N, in the order of the input.
+
+    A frozen pytree, so that it passes through `jit` and `vmap`. `success`, `message` and `check` are made from it.
+
+    Attributes:
+        x: The minimiser, in the form and dtypes of the start; the best answer there is where the problem failed.
+        fun: The value at x, in the work dtype.
+        jac: The gradient at x, in the form of x.
+        status: An integer code of `Status`. SUCCESS promises that the largest component of `jac` is at most gtol.
+        nit: Iterations: steps that were accepted.
+        nfev: Evaluations of value and gradient together, rejected trials included.
+        aux: What fun returned beside its value at x, with has_aux=True; otherwise None.
+    """
+
+    x: Any
+    fun: Array
+    jac: Any
+    status: Array
+    nit: Array
+    nfev: Array
+    aux: Any = None
+
+    @property
+    def success(self) -> Array:
+        """True where the status is SUCCESS, CONVERGED_VALUE or CONVERGED_STEP."""
+        return (self.status == SUCCESSES[0]) | (self.status == SUCCESSES[1]) | (self.status == SUCCESSES[2])
+
+    @property
+    def message(self) -> str:
+        """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
+        status = np.asarray(self.status)
+        if status.ndim == 0:
+            return MESSAGES[Status(int(status))]
+        return "\n".join(
+            f"{count} of {status.size} {Status(code).name}: {MESSAGES[Status(code)]}"
+            for code, count in zip(*np.unique(status, return_counts=True), strict=True)
+        )
+
+    def check(self) -> "OptimizeResult":
+        """Returns the result itself if every problem succeeded.
+
+        Raises:
+            RuntimeError: Naming how many problems failed, why, and the first of them.
+        """
+        failed = np.flatnonzero(~np.atleast_1d(np.asarray(self.success)))
+        if failed.size:
+            first = "" if np.ndim(self.status) == 0 else f" (the first is problem {failed[0]})"
+            total = np.size(self.status)
+            raise RuntimeError(f"{failed.size} of {total} problems did not succeed{first}:\n{self.message}")
+        return self
+
+    def __repr__(self) -> str:
+        fields = ("message", "fun", "x", "jac", "nit", "nfev", "aux")
+        values = ((name, getattr(self, name)) for name in fields)
+        return "\n".join(f"{name:>7}: {value}" for name, value in values if value is not None)

@@ -1,0 +1,75 @@
+"""The checks at the door: what the caller gave, as arrays, or an error before anything of the caller's has run."""
+
+import difflib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxcalc import methods
+from jaxcalc.methods.method import Method
+
+
+def as_tuple(args: Any) -> tuple:
+    """Returns args if it is a tuple, otherwise a tuple of it alone, as SciPy does."""
+    return args if isinstance(args, tuple) else (args,)
+
+
+def arrays(name: str, tree: Any) -> Any:
+    """Returns the leaves as arrays; those of a start are real and there is at least one variable."""
+
+    def convert(path, leaf):
+        label = f"{name}{jax.tree_util.keystr(path)}"
+        try:
+            leaf = jnp.asarray(leaf)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array: {error}") from None
+        if name.startswith("x0") and not (
+            jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.issubdtype(leaf.dtype, jnp.integer)
+        ):
+            raise TypeError(f"{label} has dtype {leaf.dtype}; a start is made of real numbers, floating or integer.")
+        return leaf
+
+    arrays = jax.tree_util.tree_map_with_path(convert, tree)
+    if name.startswith("x0") and not jax.tree.leaves(arrays):
+        raise ValueError(f"{name} has no variables: {tree!r} holds no arrays.")
+    return arrays
+
+
+def option(name: str, value: Any, count: int | None) -> Any:
+    """Returns a tolerance or a cap as an array, of one number or, for `count` problems, one for each."""
+    if value is None:
+        return None
+    array = jnp.asarray(value)
+    if array.shape not in ((), (count,)):
+        expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
+        raise ValueError(f"{name} must be {expected}; it has shape {array.shape}.")
+    if not isinstance(array, Tracer) and not np.all(np.asarray(array) >= 0):
+        raise ValueError(f"{name} must be at least 0; it is {value!r}.")
+    return array
+
+
+def chosen_method(method: Any) -> Method:
+    """Returns the method of this name, or the method itself."""
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise TypeError(
+            f"method is a name or what a factory in jaxcalc.methods returns, not a {type(method).__name__}."
+        )
+    if method not in methods.REGISTRY:
+        near = difflib.get_close_matches(method.lower().replace("-", "_"), methods.REGISTRY, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no method {method!r}; there are {', '.join(map(repr, methods.REGISTRY))}.{hint}")
+    return methods.REGISTRY[method]()
+
+
+def refuse_bounds(bounds: Any) -> None:
+    """Raises a NotImplementedError that says how to do without bounds."""
+    if bounds is not None:
+        raise NotImplementedError(
+            "bounds are not supported yet. Until then minimise over a variable without bounds, for example "
+            "x = lower + (upper - lower) * jax.nn.sigmoid(z), or x = lower + jnp.exp(z)."
+        )

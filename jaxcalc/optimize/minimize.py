@@ -1,0 +1,205 @@
+"""One problem, or many of one function or of several, minimised in lanes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.engine import lanes as engine
+from jaxcalc.engine.objective import Objective
+from jaxcalc.engine.programs import compiled
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.methods.method import Method
+from jaxcalc.optimize.door import arrays, as_tuple, chosen_method, option, refuse_bounds
+
+# SciPy's gtol, and what single precision can still tell.
+GTOL = {4: 1e-3, 8: 1e-5}
+
+
+def minimize(
+    fun: Callable,
+    x0: Any,
+    args: Any = (),
+    *,
+    method: str | Method = "bfgs",
+    bounds: Any = None,
+    gtol: float | Array | None = None,
+    maxiter: int | Array | None = None,
+    has_aux: bool = False,
+) -> OptimizeResult:
+    """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
+
+    Finds x such that the largest component of the gradient of f(x) = fun(x, *args) is at most gtol, below the start.
+
+    Args:
+        fun: A JAX-traceable function fun(x, *args) that returns one real number, an array of shape ().
+        x0: The start, an array or a pytree of arrays of any shapes. fun receives x in this form and these dtypes
+            (integers as the default float).
+        args: What fun takes after x, a tuple of arrays or pytrees; anything else is wrapped into one.
+        method: The name of a method, or the object that its factory in `jaxcalc.methods` returns.
+        bounds: Not supported yet.
+        gtol: The promise of SUCCESS, in units of f / x; by default 1e-5 in float64 and 1e-3 in float32.
+        maxiter: The most iterations; by default the method's own, 200 times the number of variables for "bfgs".
+        has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
+
+    Returns:
+        The result: x, fun, jac, status, success, message, nit, nfev. Values that are not finite, or an option out of
+        range under `jit`, are a status, never an exception; `result.check()` raises if the problem did not succeed.
+
+    Raises:
+        TypeError: If fun does not return one real number, or x0 is not made of real numbers.
+        ValueError: If the method does not exist or an option is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxcalc as jc
+        >>> rosenbrock = lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+        >>> result = jc.minimize(rosenbrock, jnp.array([-1.2, 1.0]))
+        >>> bool(result.success), [round(float(v), 2) for v in result.x]
+        (True, [1.0, 1.0])
+
+    Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
+    """
+    refuse_bounds(bounds)
+    x0 = arrays("x0", x0)
+    problem = (chosen_method(method), jax.tree.map(lambda leaf: leaf[None], x0), (), arrays("args", as_tuple(args)))
+    options = (option("gtol", gtol, None), option("maxiter", maxiter, None))
+    result = _run([fun], [(*problem, *options)], 1, has_aux)[0]
+    return jax.tree.map(lambda leaf: leaf[0], result)
+
+
+def minimize_many(
+    fun: Callable | Sequence[Callable],
+    x0: Any,
+    args: Any = (),
+    *,
+    shared: Any = (),
+    method: Any = "bfgs",
+    bounds: Any = None,
+    gtol: Any = None,
+    maxiter: Any = None,
+    lanes: int | None = None,
+    has_aux: bool = False,
+) -> Any:
+    """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
+
+    A fixed number of lanes is stepped in one compiled loop; when a problem ends, its lane takes the next from the
+    queue, so that no straggler holds up the others and memory beyond inputs and outputs does not grow with N. At one
+    number of lanes a problem's result does not depend, to the last bit, on the other problems or on their order.
+
+    With a list of k functions, k different functions of any sizes are minimised in one compiled program.
+
+    Args:
+        fun: A JAX-traceable function fun(x, *args, *shared) of one problem that returns one real number, shape ();
+            or a list of k such functions. The function object is the key of the compiled program: define it once.
+        x0: The starts, a pytree of arrays (N, ...), or a list of k of them. N may be 0.
+        args: What differs between problems, a tuple of pytrees of arrays (N, ...); anything else is wrapped into one.
+            With a list of functions a list of k of them, or () for none.
+        shared: What all problems of a function share, without a problem axis, given to fun after args.
+        method: The name of a method, or the object that its factory in `jaxcalc.methods` returns.
+        bounds: Not supported yet.
+        gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
+            float64 and 1e-3 in float32.
+        maxiter: The most iterations, a number or one for each problem (N,); by default the method's own.
+        lanes: How many problems are stepped side by side; by default what suits the device.
+        has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
+
+    shared, method, gtol and maxiter may be lists of length k where fun is one; lists are then told apart from tuples
+    and arrays, which are common to all.
+
+    Returns:
+        The result, every field with the leading axis N, in the order of the input; or a list of k results. A problem
+        whose values are not finite has a status of its own and does not touch the others.
+
+    Raises:
+        TypeError: If fun does not return one real number, or x0 is not made of real numbers.
+        ValueError: If a leaf of x0 or args lacks the leading axis N, the method does not exist, or an option is out
+            of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxcalc as jc
+        >>> centres = jnp.arange(6.0).reshape(3, 2)
+        >>> result = jc.minimize_many(lambda x, c: jnp.sum((x - c) ** 2), jnp.zeros((3, 2)), (centres,))
+        >>> result.x.round(3).tolist()
+        [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+
+    Source: the lanes are this library's; the methods name theirs.
+    """
+    refuse_bounds(bounds)
+    if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
+        raise ValueError(f"lanes is a whole number of at least 1 or None, not {lanes!r}.")
+    several = isinstance(fun, list | tuple)
+    functions = list(fun) if isinstance(fun, list | tuple) else [fun]
+    each = {"x0": x0, "args": args, "shared": shared, "method": method, "gtol": gtol, "maxiter": maxiter}
+    columns = {name: _per_function(name, value, len(functions)) if several else [value] for name, value in each.items()}
+    problems = [
+        _problem(label, *row)
+        for label, row in zip(_labels(several, len(functions)), zip(*columns.values(), strict=True), strict=True)
+    ]
+    results = _run(functions, problems, lanes, has_aux)
+    return results if several else results[0]
+
+
+def _run(functions: list, problems: list, lanes: int | None, has_aux: bool) -> list[OptimizeResult]:
+    for fun in functions:
+        if not callable(fun):
+            raise TypeError(f"fun must be a function, or a list of functions; it is a {type(fun).__name__}.")
+    return compiled(_solve_all, functions)((lanes, has_aux), problems) if functions else []
+
+
+def _solve_all(functions: list, static: tuple, problems: list) -> list[OptimizeResult]:
+    """Solves the queues of several functions one after the other in one program; runs while that is traced."""
+    return [_solve_one(fun, *static, *problem) for fun, problem in zip(functions, problems, strict=True)]
+
+
+def _solve_one(fun, lanes, has_aux, method, x0, args, shared, gtol, maxiter) -> OptimizeResult:
+    x0_of_one, args_of_one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (x0, args))
+    objective = Objective(fun, x0_of_one, args_of_one, shared, has_aux)
+    gtol = jnp.asarray(GTOL[objective.dtype.itemsize] if gtol is None else gtol, objective.dtype)
+    maxiter = jnp.asarray(method.default_maxiter(objective.n) if maxiter is None else maxiter, jnp.int32)
+    queue = engine.Queue(x0, args, gtol, maxiter)
+    count = len(jax.tree.leaves(x0)[0])
+    if count == 0:
+        results = engine.empty_results(objective, 0)
+    else:
+        lanes = lanes or engine.default_lanes(method, objective, queue, count)
+        results = engine.solve(method, objective, queue, shared, lanes)
+    return OptimizeResult(*results)
+
+
+def _problem(label: str, x0, args, shared, method, gtol, maxiter) -> tuple:
+    """Checks what belongs to one function at the door; nothing of the user's has run yet."""
+    x0, args = arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
+    path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
+    if first.ndim == 0:
+        raise ValueError(
+            f"x0{label}{jax.tree_util.keystr(path)} is a single number; minimize_many takes starts with a leading "
+            "problem axis, shape (N, ...). For one problem use minimize, or x0[None]."
+        )
+    count = first.shape[0]
+    for name, tree in (("x0", x0), ("args", args)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if leaf.shape[:1] != (count,):
+                raise ValueError(
+                    f"{name}{label}{jax.tree_util.keystr(path)} has shape {leaf.shape}, but x0 holds {count} problems: "
+                    f"its leading axis must be {count}. What all problems have in common goes into shared."
+                )
+    options = (option(f"gtol{label}", gtol, count), option(f"maxiter{label}", maxiter, count))
+    return (chosen_method(method), x0, args, arrays(f"shared{label}", as_tuple(shared)), *options)
+
+
+def _per_function(name: str, value: Any, count: int) -> list:
+    """Returns what each of several functions gets: of a list its items, anything else for all of them."""
+    if isinstance(value, list) or name == "x0" or (name == "args" and value != ()):
+        if not isinstance(value, list | tuple) or len(value) != count:
+            given = f"length {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
+            raise ValueError(f"fun is a list of {count} functions, so {name} must be a list of {count}, not {given}.")
+        return list(value)
+    return [value] * count
+
+
+def _labels(several: bool, count: int) -> list[str]:
+    return [f"[{k}]" for k in range(count)] if several else [""]

@@ -1,0 +1,129 @@
+"""Test problems with known answers, tagged, for tests, benchmarks and examples.
+
+>>> from jaxcalc import problems
+>>> [problem.name for problem in problems.tagged("multimodal")]
+['quartic', 'himmelblau']
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A function with its customary start and its known local minima.
+
+    Attributes:
+        name: What the literature calls it.
+        fun: fun(x, *args) -> a number.
+        x0: The customary start, a NumPy array.
+        args: What fun takes after x.
+        minima: The points where local minima lie, (m, ...) with the global ones first; all of them unless the tag
+            "unbounded" or "one known" says otherwise.
+        value: The value of the global minimum.
+        tags: Words to choose by.
+    """
+
+    name: str
+    fun: Callable
+    x0: np.ndarray
+    minima: np.ndarray
+    value: float
+    args: tuple = ()
+    tags: frozenset[str] = frozenset()
+
+
+def quartic(x: Array) -> Array:
+    """X (x - 1) (x - 2) (x - 3): two global minima with a local maximum between them."""
+    return x * (x - 1) * (x - 2) * (x - 3)
+
+
+def rosenbrock(x: Array, b: Array | float = 100.0) -> Array:
+    """A curved valley of steepness b, in any dimension from two on (Rosenbrock 1960)."""
+    return jnp.sum(b * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def himmelblau(x: Array) -> Array:
+    """Four minima of value zero (Himmelblau 1972)."""
+    return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+
+def beale(x: Array) -> Array:
+    """Flat and steep at once (Beale 1958)."""
+    return (
+        (1.5 - x[0] + x[0] * x[1]) ** 2 + (2.25 - x[0] + x[0] * x[1] ** 2) ** 2 + (2.625 - x[0] + x[0] * x[1] ** 3) ** 2
+    )
+
+
+def booth(x: Array) -> Array:
+    """A quadratic of condition 9."""
+    return (x[0] + 2 * x[1] - 7) ** 2 + (2 * x[0] + x[1] - 5) ** 2
+
+
+def powell_singular(x: Array) -> Array:
+    """The Hessian is singular at the minimum, where convergence is slow (Powell 1962)."""
+    return (x[0] + 10 * x[1]) ** 2 + 5 * (x[2] - x[3]) ** 2 + (x[1] - 2 * x[2]) ** 4 + 10 * (x[0] - x[3]) ** 4
+
+
+def wood(x: Array) -> Array:
+    """Two coupled valleys with a saddle near the start (Colville 1968)."""
+    return (
+        100 * (x[1] - x[0] ** 2) ** 2
+        + (1 - x[0]) ** 2
+        + 90 * (x[3] - x[2] ** 2) ** 2
+        + (1 - x[2]) ** 2
+        + 10 * (x[1] + x[3] - 2) ** 2
+        + 0.1 * (x[1] - x[3]) ** 2
+    )
+
+
+def helical_valley(x: Array) -> Array:
+    """A valley that winds around an axis (Fletcher and Powell 1963)."""
+    theta = jnp.arctan2(x[1], x[0]) / (2 * jnp.pi)
+    return 100 * ((x[2] - 10 * theta) ** 2 + (jnp.hypot(x[0], x[1]) - 1) ** 2) + x[2] ** 2
+
+
+def ellipsoid(x: Array) -> Array:
+    """A quadratic whose curvatures range from 1 to 10^6."""
+    weights = jnp.logspace(0, 6, x.size).astype(x.dtype)
+    return 0.5 * jnp.sum(weights * (x - 1) ** 2)
+
+
+def log_barrier(x: Array) -> Array:
+    """X - log x summed, not a number where a component is negative."""
+    return jnp.sum(x - jnp.log(x))
+
+
+def _problem(name: str, fun: Callable, x0: list | float, minima: list, value: float = 0.0, *tags: str) -> Problem:
+    return Problem(name, fun, np.array(x0, float), np.array(minima, float), value, tags=frozenset(tags))
+
+
+HIMMELBLAU_MINIMA = [
+    [3.0, 2.0],
+    [-2.805118086952745, 3.131312518250573],
+    [-3.779310253377747, -3.283185991286169],
+    [3.584428340330492, -1.848126526964404],
+]
+
+PROBLEMS = (
+    _problem("quartic", quartic, 1.25, [(3 - 5**0.5) / 2, (3 + 5**0.5) / 2], -1.0, "multimodal"),
+    _problem("rosenbrock 2", rosenbrock, [-1.2, 1.0], [[1.0] * 2], 0.0, "valley"),
+    _problem("rosenbrock 10", rosenbrock, [-1.2, 1.0] * 5, [[1.0] * 10], 0.0, "valley", "one known"),
+    _problem("himmelblau", himmelblau, [0.0, 0.0], HIMMELBLAU_MINIMA, 0.0, "multimodal"),
+    _problem("beale", beale, [1.0, 1.0], [[3.0, 0.5]], 0.0, "valley"),
+    _problem("booth", booth, [0.0, 0.0], [[1.0, 3.0]], 0.0, "quadratic"),
+    _problem("powell singular", powell_singular, [3.0, -1.0, 0.0, 1.0], [[0.0] * 4], 0.0, "degenerate"),
+    _problem("wood", wood, [-3.0, -1.0, -3.0, -1.0], [[1.0] * 4], 0.0, "valley"),
+    _problem("helical valley", helical_valley, [-1.0, 0.0, 0.0], [[1.0, 0.0, 0.0]], 0.0, "valley"),
+    _problem("ellipsoid", ellipsoid, [0.0] * 6, [[1.0] * 6], 0.0, "quadratic"),
+    _problem("log barrier", log_barrier, [5.0] * 3, [[1.0] * 3], 3.0, "domain"),
+)
+
+
+def tagged(*tags: str) -> list[Problem]:
+    """Returns the problems that carry all of these tags."""
+    return [problem for problem in PROBLEMS if problem.tags.issuperset(tags)]
