@@ -53,10 +53,8 @@ class Results(NamedTuple):
 class Lanes(NamedTuple):
     """All that the lanes hold."""
 
-    problem: Array  # (L,) the row of the queue, N in an idle lane
+    problem: Array  # (L,) the row of the queue; its length N in an idle lane
     args: tuple  # its arguments, lanes last
-    gtol: Array
-    maxiter: Array
     state: Any  # the method's
     floor: Array  # a value below this is UNBOUNDED
     result: Results  # latched; its status is RUNNING until the problem ends
@@ -66,34 +64,39 @@ def solve(method: Method, objective: Objective, queue: Queue, shared: tuple, lan
     """Solves every problem of a queue of at least one and returns their results in the queue's order."""
     count = len(jax.tree.leaves(queue.x0)[0])
 
-    def load(problem: Array) -> Lanes:
-        return _load(method, objective, queue, problem)
+    def step(of: Lanes) -> Lanes:
+        trial = of.state.trial
+        evaluation, aux = objective.evaluate(trial, of.args, shared)
+        state = method.step(of.state, evaluation, None, None)
+        row = jnp.minimum(of.problem, count - 1)
+        return _judge(of, trial, evaluation, aux, state, _take(queue.gtol, row), _take(queue.maxiter, row))
 
-    def step(lanes: Lanes) -> Lanes:
-        trial = lanes.state.trial
-        evaluation, aux = objective.evaluate(trial, lanes.args, shared)
-        return _judge(lanes, trial, evaluation, aux, method.step(lanes.state, evaluation, None, None))
+    def refill(of: Lanes, head: Array) -> tuple[Lanes, Array]:
+        free = of.result.status != RUNNING
+        following = jnp.minimum(head + jnp.cumsum(free, dtype=jnp.int32) - 1, count)
+        loaded = _load(method, objective, queue, jnp.where(free, following, of.problem))
+        of = jax.tree.map(lambda new, old: jnp.where(free, new, old), loaded, of)
+        return of, jnp.minimum(head + jnp.sum(free, dtype=jnp.int32), count)
 
-    def hand_in_and_refill(of: Lanes, results: Results, head: Array):
-        finished = (of.result.status != RUNNING) & (of.problem < count)
-        row = jnp.where(finished, of.problem, count)
-        of_lanes = _as_rows(objective, of.result)
-        results = jax.tree.map(lambda rows, new: rows.at[row].set(new, mode="drop"), results, of_lanes)
-        following = jnp.minimum(head + jnp.cumsum(finished, dtype=jnp.int32) - 1, count)
-        loaded = load(jnp.where(finished, following, of.problem))
-        of = jax.tree.map(lambda new, old: jnp.where(finished, new, old), loaded, of)
-        return of, results, head + jnp.sum(finished, dtype=jnp.int32)
+    def hand_in(of: Lanes, results: Results) -> Results:
+        row = jnp.where(of.result.status == RUNNING, count, of.problem)
+        of_lanes = _as_rows(objective, of.result._replace(nit=jnp.maximum(of.result.nit, 0)))
+        return jax.tree.map(lambda rows, new: rows.at[row].set(new, mode="drop"), results, of_lanes)
 
     def turn(carry):
         of, results, head = carry
+        of, head = refill(of, head)
         # At the queue's end there is nothing to refill with, and the last lanes run to their ends.
         enough = jnp.where(head < count, lanes - max(1, int(IDLE_SHARE * lanes)), 0)
         of = jax.lax.while_loop(lambda of: jnp.sum(of.result.status == RUNNING) > enough, step, of)
-        return hand_in_and_refill(of, results, head)
+        return of, hand_in(of, results), head
 
-    of = load(jnp.minimum(jnp.arange(lanes, dtype=jnp.int32), count))
-    start = (of, empty_results(objective, count), jnp.int32(min(lanes, count)))
-    return jax.lax.while_loop(lambda carry: jnp.any(carry[0].problem < count), turn, start)[1]
+    def unfinished(carry):
+        of, _, head = carry
+        return (head < count) | jnp.any(of.result.status == RUNNING)
+
+    start = (_idle(method, objective, queue, lanes), empty_results(objective, count), jnp.int32(0))
+    return jax.lax.while_loop(unfinished, turn, start)[1]
 
 
 def empty_results(objective: Objective, count: int) -> Results:
@@ -115,21 +118,29 @@ def default_lanes(method: Method, objective: Objective, queue: Queue, count: int
     return min(lanes, 2 ** (count - 1).bit_length() if count < 16 else -(-count // 16) * 16)
 
 
+def _take(leaf: Array, row: Array) -> Array:
+    """Returns these rows of what belongs to the problems, or the one number that is common to all."""
+    return leaf[row] if leaf.ndim else leaf
+
+
 def _load(method: Method, objective: Objective, queue: Queue, problem: Array) -> Lanes:
     """Returns lanes that are about to evaluate the starts of these rows of the queue; past its end they idle."""
     lanes, count = len(problem), len(jax.tree.leaves(queue.x0)[0])
     row = jnp.minimum(problem, count - 1)
-
-    def take(leaf):
-        return leaf[row] if leaf.ndim else jnp.broadcast_to(leaf, (lanes,))
-
-    x0 = objective.ravel(jax.tree.map(take, queue.x0))
+    x0 = objective.ravel(jax.tree.map(lambda leaf: leaf[row], queue.x0))
     args = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[row], 0, -1), queue.args)
     aux = jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, lanes), leaf.dtype), objective.aux)
     status = jnp.where(problem < count, RUNNING, Status.SUCCESS).astype(jnp.int32)
     value, counter = jnp.zeros(lanes, objective.dtype), jnp.zeros(lanes, jnp.int32)
     result = Results(x0, value, x0, status, counter, counter, aux)
-    return Lanes(problem, args, take(queue.gtol), take(queue.maxiter), method.init(x0, None, None), value, result)
+    return Lanes(problem, args, method.init(x0, None, None), value, result)
+
+
+def _idle(method: Method, objective: Objective, queue: Queue, lanes: int) -> Lanes:
+    """Returns lanes that hold nothing yet: of zeros, so that loading is compiled only once."""
+    nobody = jnp.full(lanes, len(jax.tree.leaves(queue.x0)[0]), jnp.int32)
+    of = _load(method, objective, queue, nobody)
+    return jax.tree.map(jnp.zeros_like, of)._replace(problem=nobody, args=of.args)
 
 
 def _as_rows(objective: Objective, result: Results) -> Results:
@@ -141,49 +152,68 @@ def _as_rows(objective: Objective, result: Results) -> Results:
     )
 
 
-def _judge(lanes: Lanes, trial: Array, evaluation: Evaluation, aux: PyTree, state: Any) -> Lanes:
+def _judge(
+    lanes: Lanes, trial: Array, evaluation: Evaluation, aux: PyTree, state: Any, gtol: Array, maxiter: Array
+) -> Lanes:
     """Latches what each running problem has reached, and says of each whether it has ended and how."""
     before, (value, gradient) = lanes.result, evaluation
-    finite = jnp.isfinite(value) & all_finite(gradient)
-    first_change = dot(gradient, state.trial - trial)
-    floor, status = _status(lanes, state, value, finite, first_change, max_norm(state.gradient))
-    # These two end at the point that shows it, to which no method would have moved.
-    at_trial = (status == Status.UNBOUNDED) | (status == Status.INVALID)
+    finite, first_change = all_finite(gradient), dot(gradient, state.trial - trial)
+    at_start = before.nfev == 0
+    floor = _floor(at_start, value, first_change, lanes.floor)
+    seen = Seen(value, finite, floor, max_norm(state.gradient), state.stalled, state.nit)
+    status, at_trial = _status(at_start, seen, gtol, maxiter)
     running = before.status == RUNNING
-
-    def keep(new, old):
-        return jnp.where(running, new, old)
-
+    moved = running & (at_trial | jnp.all(state.x == trial, axis=0)) if jax.tree.leaves(aux) else running
     result = Results(
-        x=keep(jnp.where(at_trial, trial, state.x), before.x),
-        value=keep(jnp.where(at_trial, value, state.value), before.value),
-        gradient=keep(jnp.where(at_trial, gradient, state.gradient), before.gradient),
-        status=keep(status, before.status),
-        nit=keep(jnp.maximum(state.nit, 0), before.nit),
+        x=_latch(running, at_trial, trial, state.x, before.x),
+        value=_latch(running, at_trial, value, state.value, before.value),
+        gradient=_latch(running, at_trial, gradient, state.gradient, before.gradient),
+        status=jnp.where(running, status, before.status),
+        nit=jnp.where(running, state.nit, before.nit),
         nfev=before.nfev + running,
-        aux=before.aux,
+        aux=jax.tree.map(lambda new, old: jnp.where(moved, new, old), aux, before.aux),
     )
-    if jax.tree.leaves(aux):
-        moved = running & (at_trial | jnp.all(state.x == trial, axis=0))
-        result = result._replace(aux=jax.tree.map(lambda new, old: jnp.where(moved, new, old), aux, before.aux))
     return lanes._replace(state=state, floor=floor, result=result)
 
 
+class Seen(NamedTuple):
+    """What decides a status after a step."""
+
+    value: Array  # at the trial
+    finite: Array  # the gradient at the trial
+    floor: Array
+    largest: Array  # component of the gradient at x
+    stalled: Array
+    nit: Array
+
+
 @kernel
-def _status(lanes: Lanes, state: Any, value: Array, finite: Array, first_change: Array, largest: Array):
-    """Returns the value below which a problem counts as unbounded, and the status of every lane after a step."""
-    at_start = lanes.result.nfev == 0
-    floor = jnp.where(at_start, value - UNBOUNDED_FALL * (jnp.abs(value) + jnp.abs(first_change)), lanes.floor)
-    valid = finite & (lanes.gtol >= 0) & (lanes.maxiter >= 0)
+def _floor(at_start: Array, value: Array, first_change: Array, floor: Array) -> Array:
+    """Returns the value below which a problem counts as unbounded."""
+    return jnp.where(at_start, value - UNBOUNDED_FALL * (jnp.abs(value) + jnp.abs(first_change)), floor)
+
+
+@kernel
+def _status(at_start: Array, seen: Seen, gtol: Array, maxiter: Array) -> tuple[Array, Array]:
+    """Returns the status of every lane after a step, and whether the trial itself shows it."""
+    finite = seen.finite & jnp.isfinite(seen.value)
+    unbounded = (seen.value == -jnp.inf) | (finite & (seen.value < seen.floor))
+    invalid = at_start & ~(finite & (gtol >= 0) & (maxiter >= 0))
     cases = (
-        (Status.UNBOUNDED, (value == -jnp.inf) | (finite & (value < floor))),
-        (Status.INVALID, at_start & ~valid),
-        (Status.SUCCESS, largest <= lanes.gtol),
-        (Status.NON_FINITE, state.stalled & ~finite),
-        (Status.STALLED, state.stalled),
-        (Status.MAX_ITERATIONS, state.nit >= lanes.maxiter),
+        (Status.UNBOUNDED, unbounded),
+        (Status.INVALID, invalid),
+        (Status.SUCCESS, seen.largest <= gtol),
+        (Status.NON_FINITE, seen.stalled & ~finite),
+        (Status.STALLED, seen.stalled),
+        (Status.MAX_ITERATIONS, seen.nit >= maxiter),
     )
-    status = jnp.full(value.shape, RUNNING, jnp.int32)
+    status = jnp.full(seen.value.shape, RUNNING, jnp.int32)
     for code, holds in reversed(cases):
         status = jnp.where(holds, jnp.int32(code), status)
-    return floor, status
+    return status, unbounded | invalid
+
+
+@kernel
+def _latch(running: Array, at_trial: Array, trial: Array, reached: Array, before: Array) -> Array:
+    """Returns what a running lane has reached: no method moves to the trial that ends a problem badly."""
+    return jnp.where(running, jnp.where(at_trial, trial, reached), before)

@@ -28,10 +28,15 @@ class Objective:
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
         example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _start_dtype(leaf.dtype)), x0)
         flat, self._unravel = ravel_pytree(example)
+        if not flat.size:
+            raise ValueError("x0 has no variables: its arrays are empty.")
         self.n = flat.size
         self._flat_dtype = flat.dtype
         self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
-        value, self.aux = jax.eval_shape(lambda *inputs: self._fun(*inputs), example, *args, *shared)
+        output = jax.eval_shape(lambda *inputs: fun(*inputs), example, *args, *shared)
+        if has_aux and not (isinstance(output, tuple) and len(output) == 2):
+            raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
+        value, self.aux = output if has_aux else (output, None)
         check_value(value)
         self.dtype = jnp.result_type(flat.dtype, value.dtype, jnp.float32)
 

@@ -39,16 +39,15 @@ class BFGS(Method):
     def init(self, x0: Array, lower: Array | None, upper: Array | None) -> BFGSState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
         n, lanes = x0.shape
-        value, zero = jnp.full(lanes, jnp.inf, x0.dtype), jnp.zeros(lanes, x0.dtype)
-        search = line_search.begin(value, zero, zero)
+        value, zeros = jnp.full(lanes, jnp.inf, x0.dtype), jnp.zeros_like(x0)
         never, nit = jnp.zeros(lanes, bool), jnp.full(lanes, -1, jnp.int32)
-        H, direction = jnp.zeros((n, n, lanes), x0.dtype), jnp.zeros_like(x0)
-        return BFGSState(x0, x0, value, direction, nit, never, direction, search, H, ~never)
+        search, H = line_search.at_rest(value), jnp.zeros((n, n, lanes), x0.dtype)
+        return BFGSState(x0, x0, value, zeros, nit, never, zeros, search, H, ~never)
 
     def step(self, state: BFGSState, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> BFGSState:
         """Judges the trial; where it is accepted, updates H and begins a search along -H gradient."""
         slope = dot(evaluation.gradient, state.direction)
-        search, accepted, exhausted = line_search.advance(state.search, evaluation.value, slope)
+        search, accepted, exhausted = line_search.advance(state.search, state.value, evaluation.value, slope)
         value = jnp.where(accepted, evaluation.value, state.value)
         x, gradient, s, y = _move(state, evaluation, accepted)
 
@@ -58,11 +57,12 @@ class BFGS(Method):
         H = symmetric_update(state.H, pair.keep, pair.shift, s, w)
         downhill = _direction(Hg, s, w, dot(s, gradient), dot(w, gradient))
 
-        descent = Descent(dot(gradient, downhill), dot(gradient, gradient), dot(x, x))
-        search, begun, fresh = _search(search, accepted, exhausted, pair.fresh, value, descent)
-        direction, trial = _aim(x, gradient, downhill, state.direction, search.step_length, begun, fresh)
-        nit = state.nit + accepted
-        return BFGSState(trial, x, value, gradient, nit, exhausted & state.fresh, direction, search, H, fresh)
+        slope, gg, xx = dot(gradient, downhill), dot(gradient, gradient), dot(x, x)
+        begun, fresh, slope, step_length = _aim(accepted, exhausted, pair.fresh, value, slope, gg, xx)
+        search = line_search.begin(search, begun, value, slope, step_length)
+        direction, trial = _next_trial(x, gradient, downhill, state.direction, search.step_length, begun, fresh)
+        nit, stalled = state.nit + accepted, exhausted & state.fresh
+        return BFGSState(trial, x, value, gradient, nit, stalled, direction, search, H, fresh)
 
 
 def bfgs() -> BFGS:
@@ -97,14 +97,6 @@ class Pair(NamedTuple):
     keep: Array
     shift: Array
     fresh: Array
-
-
-class Descent(NamedTuple):
-    """Inner products at the new x: of the gradient with the direction -H g and with itself, and of x with itself."""
-
-    slope: Array
-    gg: Array
-    xx: Array
 
 
 @kernel
@@ -153,22 +145,20 @@ def _direction(Hg: Array, s: Array, w: Array, sg: Array, wg: Array) -> Array:
 
 
 @kernel
-def _search(search: LineSearch, accepted: Array, exhausted: Array, fresh: Array, value: Array, descent: Descent):
-    """Begins a search where the last one has ended; where it failed, or H points uphill, along -gradient."""
-    fresh = fresh | exhausted | ~(descent.slope < 0)
-    # Scales as x and f do (Hager and Zhang 2005, step I0).
-    by_x, by_value = jnp.sqrt(descent.xx / descent.gg), jnp.abs(value) / descent.gg
-    first = FIRST_STEP * jnp.where(descent.xx > 0, by_x, by_value)
-    first = jnp.where((first > 0) & jnp.isfinite(first), first, 1 / jnp.sqrt(descent.gg))
-    begun = accepted | exhausted
-    begin = line_search.begin(
-        value, jnp.where(fresh, -descent.gg, descent.slope), jnp.where(fresh, first, 1).astype(value.dtype)
-    )
-    search = LineSearch(*(jnp.where(begun, new, old) for new, old in zip(begin, search, strict=True)))
-    return search, begun, fresh
+def _aim(accepted: Array, exhausted: Array, fresh: Array, value: Array, slope: Array, gg: Array, xx: Array):
+    """Says where a search begins, whether along -gradient since H failed or points uphill, its slope and first step."""
+    fresh = fresh | exhausted | ~(slope < 0)
+    # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
+    unit = 1 / gg
+    by_value = jnp.square(FIRST_STEP * value) * unit
+    first = jnp.sqrt(unit * jnp.where(xx > 0, FIRST_STEP**2 * xx, by_value))
+    first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
+    return accepted | exhausted, fresh, jnp.where(fresh, -gg, slope), jnp.where(fresh, first, 1)
 
 
 @kernel
-def _aim(x: Array, gradient: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array):
+def _next_trial(
+    x: Array, gradient: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array
+):
     direction = jnp.where(begun, jnp.where(fresh, -gradient, downhill), direction)
     return direction, x + step_length * direction

@@ -33,7 +33,6 @@ EXPANSION = 10.0
 class LineSearch(NamedTuple):
     """One search a lane, each entry (L,)."""
 
-    value: Array  # f(0)
     slope: Array  # f'(0) < 0
     step_length: Array  # t, of the trial that is being evaluated
     low: Array  # the longest step known to decrease f sufficiently, at first 0
@@ -43,63 +42,70 @@ class LineSearch(NamedTuple):
     trials: Array
 
 
-@kernel
-def begin(value: Array, slope: Array, step_length: Array) -> LineSearch:
-    """Returns the search from a point with this value and slope, whose first trial is `step_length`.
-
-    A search whose value is infinite and whose slope is zero accepts its trial if it is finite: the start of a method.
-    """
-    zero = jnp.zeros_like(value)
-    trials = jnp.zeros(value.shape, jnp.int32)
-    return LineSearch(value, slope, step_length, zero, value, slope, jnp.full_like(value, jnp.inf), trials)
+def at_rest(like: Array) -> LineSearch:
+    """Returns searches of length zero along zero, which accept a first trial if it is finite: the start of a method."""
+    zero = jnp.zeros_like(like)
+    return LineSearch(zero, zero, zero, zero, zero, jnp.full_like(like, jnp.inf), zero.astype(jnp.int32))
 
 
 @kernel
-def advance(search: LineSearch, value: Array, slope: Array) -> tuple[LineSearch, Array, Array]:
-    """Judges the trial by its value and slope, (L,) each.
+def begin(search: LineSearch, begun: Array, value: Array, slope: Array, step_length: Array) -> LineSearch:
+    """Returns a new search from this value and slope, whose first trial is `step_length`, where `begun` holds."""
+    new = LineSearch(slope, step_length, 0, value, slope, jnp.inf, 0)
+    return LineSearch(*(jnp.where(begun, entry, old) for entry, old in zip(new, search, strict=True)))
+
+
+def advance(search: LineSearch, start_value: Array, value: Array, slope: Array) -> tuple[LineSearch, Array, Array]:
+    """Judges the trial of a search from `start_value` by its value and slope, (L,) each.
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
     """
-    t, eps = search.step_length, jnp.finfo(value.dtype).eps
-    finite = jnp.isfinite(value) & jnp.isfinite(slope)
-    by_value = value <= search.value + SUFFICIENT_DECREASE * t * search.slope
-    level = value <= search.value + VALUE_ROUNDING * eps * jnp.abs(search.value)
-    by_slope = level & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
-    decreased = finite & (by_value | by_slope)
-    accepted = decreased & (slope >= CURVATURE * search.slope)
+    decreased, accepted = _judge(search, start_value, value, slope)
+    following, exhausted = _continue(search, decreased, accepted, value, slope)
+    return following, accepted, exhausted
 
+
+@kernel
+def _judge(search: LineSearch, start_value: Array, value: Array, slope: Array) -> tuple[Array, Array]:
+    rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(start_value)
+    by_value = value <= start_value + SUFFICIENT_DECREASE * search.step_length * search.slope
+    by_slope = (value <= start_value + rounding) & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
+    decreased = jnp.isfinite(value) & jnp.isfinite(slope) & (by_value | by_slope)
+    return decreased, decreased & (slope >= CURVATURE * search.slope)
+
+
+@kernel
+def _continue(search: LineSearch, decreased: Array, accepted: Array, value: Array, slope: Array):
+    t, eps = search.step_length, jnp.finfo(value.dtype).eps
     low, high = jnp.where(decreased, t, search.low), jnp.where(decreased, search.high, t)
-    guess = jnp.where(decreased, _secant(search, slope), _cubic(search, value, slope))
     width = jnp.where(jnp.isinf(high), EXPANSION * t, high - low)
-    centre = low + 0.5 * width
-    guess = jnp.where(jnp.isnan(guess), centre, jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width))
+    guess = _interpolate(search, decreased, value, slope)
+    guess = jnp.where(jnp.isnan(guess), low + 0.5 * width, guess)
     following = LineSearch(
-        search.value,
         search.slope,
-        guess,
+        jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width),
         low,
         jnp.where(decreased, value, search.low_value),
         jnp.where(decreased, slope, search.low_slope),
         high,
         search.trials + 1,
     )
-    collapsed = jnp.isfinite(high) & (high - low <= 2 * eps * high)
-    exhausted = ~accepted & ((following.trials >= MAX_TRIALS) | collapsed)
-    return following, accepted, exhausted
+    collapsed = high - low <= 2 * eps * low
+    return following, ~accepted & (collapsed | (following.trials >= MAX_TRIALS))
 
 
-def _secant(search: LineSearch, slope: Array) -> Array:
-    """Returns where the slope vanishes if it goes on changing as from `low` to t; infinite if it never does."""
-    t, rise = search.step_length, slope - search.low_slope
-    return jnp.where(rise > 0, t - slope * (t - search.low) / rise, jnp.inf)
+def _interpolate(search: LineSearch, decreased: Array, value: Array, slope: Array) -> Array:
+    """Returns where f is least, as judged from its values and slopes at `low` and t.
 
-
-def _cubic(search: LineSearch, value: Array, slope: Array) -> Array:
-    """Returns the minimum of the cubic through the values and slopes at `low` and t; NaN where they are not finite."""
-    low, t = search.low, search.step_length
-    theta = 3 * (search.low_value - value) / (t - low) + search.low_slope + slope
+    After a step that is too long that is the minimum of the cubic through them, NaN where they are not finite; after
+    one that is too short the zero of the line through the slopes, infinite where they do not rise.
+    """
+    reach, rise = search.step_length - search.low, slope - search.low_slope
+    theta = 3 * (search.low_value - value) / reach + search.low_slope + slope
     scale = jnp.maximum(jnp.abs(theta), jnp.maximum(jnp.abs(slope), jnp.abs(search.low_slope)))
-    root = (theta / scale) ** 2 - (search.low_slope / scale) * (slope / scale)
-    gamma = scale * jnp.sqrt(jnp.maximum(root, 0))
-    return t - (t - low) * (slope + gamma - theta) / (slope - search.low_slope + 2 * gamma)
+    unit = 1 / scale
+    root = jnp.sqrt(jnp.maximum((theta * unit) ** 2 - (search.low_slope * unit) * (slope * unit), 0)) * scale
+    above = jnp.where(decreased, slope, slope + root - theta)
+    below = jnp.where(decreased, jnp.maximum(rise, 0), rise + 2 * root)
+    return search.step_length - reach * above / below

@@ -1,0 +1,13 @@
+"""The benchmark suite: `python -m benchmarks`, or `make bench`.
+
+An entry is a function `run(quick) -> Entry` in a file of its own and one line in `ENTRIES`; it measures with `timing`,
+compares with `peers`, and leaves tables and JSON to `report`.
+"""
+
+# Name -> module with a function `run`. Modules, not functions: JAX must not start before the process is pinned.
+ENTRIES = {
+    "rosenbrock": "benchmarks.rosenbrock",
+    "stragglers": "benchmarks.stragglers",
+    "many_functions": "benchmarks.many_functions",
+    "dimensions": "benchmarks.dimensions",
+}

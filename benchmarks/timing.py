@@ -1,0 +1,54 @@
+"""Steady-state timing: first calls apart, contestants in turn, every single timing kept."""
+
+import dataclasses
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What one contestant took: its first call (tracing and compilation included) and its steady calls, in seconds."""
+
+    first: float
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The median of the steady calls, in seconds."""
+        return statistics.median(self.seconds)
+
+
+def pin_to_one_core() -> list[int] | None:
+    """Keeps this process on one core and returns the cores it may use; None where the platform cannot say."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    # The last one, because interrupts tend to be served by the first.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    return sorted(os.sched_getaffinity(0))
+
+
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Returns how long a call took until its arrays were there, and what it returned."""
+    import jax
+
+    start = time.perf_counter()
+    result = jax.block_until_ready(call())
+    return time.perf_counter() - start, result
+
+
+def interleaved(contestants: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, Timing], dict[str, Any]]:
+    """Times the contestants in turn, A B C A B C ..., so that a slow minute of the machine falls on all of them.
+
+    Every contestant runs once before that, which is its first call; returns the timings and the results by name.
+    """
+    timings, results = {}, {}
+    for name, call in contestants.items():
+        first, results[name] = seconds(call)
+        timings[name] = Timing(first, [])
+    for _ in range(repeats):
+        for name, call in contestants.items():
+            timings[name].seconds.append(seconds(call)[0])
+    return timings, results
