@@ -33,10 +33,11 @@ class Objective:
         self.n = flat.size
         self._flat_dtype = flat.dtype
         self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
-        output = jax.eval_shape(lambda *inputs: fun(*inputs), example, *args, *shared)
+        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), example, *args, *shared)
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
-        value, self.aux = output if has_aux else (output, None)
+        value: Any = output[0] if has_aux else output
+        self.aux = output[1] if has_aux else None
         check_value(value)
         self.dtype = jnp.result_type(flat.dtype, value.dtype, jnp.float32)
 

@@ -51,7 +51,7 @@ def at_rest(like: Array) -> LineSearch:
 @kernel
 def begin(search: LineSearch, begun: Array, value: Array, slope: Array, step_length: Array) -> LineSearch:
     """Returns a new search from this value and slope, whose first trial is `step_length`, where `begun` holds."""
-    new = LineSearch(slope, step_length, 0, value, slope, jnp.inf, 0)
+    new = (slope, step_length, 0, value, slope, jnp.inf, 0)
     return LineSearch(*(jnp.where(begun, entry, old) for entry, old in zip(new, search, strict=True)))
 
 

@@ -126,7 +126,7 @@ def minimize_many(
         >>> result.x.round(3).tolist()
         [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 
-    Source: the lanes are this library's; the methods name theirs.
+    Source: J. Nocedal and S. Wright, Numerical Optimization (2006), for the methods; the lanes are this library's.
     """
     refuse_bounds(bounds)
     if lanes is not None and (not isinstance(lanes, int) or lanes < 1):

@@ -1,0 +1,49 @@
+"""Thousands of logistic regressions at once: bootstrap intervals for a study of 569 patients.
+
+Run it with `python examples/bootstrap.py`; it needs `pip install "jaxcalc[demo]"` for scikit-learn's data.
+"""
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+
+import jaxcalc as jc
+
+jax.config.update("jax_enable_x64", True)
+
+
+def cost(b, weights, X, y):
+    """The weighted negative log-likelihood of a logistic regression, with a small ridge, a patient."""
+    z = X @ b
+    return (weights @ (jax.nn.softplus(z) - y * z) + 0.5 * b[1:] @ b[1:]) / len(y)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="draw 100 resamples, not 5,000")
+    resamples = 100 if parser.parse_args(arguments).short else 5_000
+
+    data = load_breast_cancer()
+    chosen = [0, 1, 4, 5, 6, 8]  # mean radius, texture, smoothness, compactness, concavity, symmetry
+    features = data.data[:, chosen]
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    X = np.column_stack([np.ones(len(features)), features])
+    y = 1.0 - data.target  # malignant
+    m, n = X.shape
+
+    # A resample is how often it drew each patient. All fits share X and y; only these m weights are a fit's own.
+    weights = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), size=resamples).astype(float)
+    fits = jc.minimize_many(cost, jnp.zeros((resamples, n)), (weights,), shared=(X, y))
+    print(fits.message)
+
+    lower, upper = np.percentile(fits.check().x, [2.5, 97.5], axis=0)
+    for name, low, high in zip(["intercept", *data.feature_names[chosen]], lower, upper, strict=True):
+        print(f"{name:18} from {low:+.3f} to {high:+.3f}")
+    return fits
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Ten different functions, of one to ten variables, each from many starts, in one call.
+
+Run it with `python examples/ten_functions_at_once.py`.
+"""
+
+import argparse
+
+import jax
+import numpy as np
+
+import jaxcalc as jc
+from jaxcalc.problems import PROBLEMS
+
+jax.config.update("jax_enable_x64", True)
+
+CHOSEN = ["quartic", "rosenbrock 10", "himmelblau", "beale", "booth", "powell singular"]
+CHOSEN += ["wood", "helical valley", "ellipsoid", "log barrier"]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="use 20 starts of each function, not 1,000")
+    starts = 20 if parser.parse_args(arguments).short else 1_000
+
+    chosen = [problem for problem in PROBLEMS if problem.name in CHOSEN]
+    functions = [problem.fun for problem in chosen]
+    generator = np.random.default_rng(0)
+    x0 = [problem.x0 + generator.normal(size=(starts, *problem.x0.shape)) for problem in chosen]
+
+    # One program is compiled; each function has its own lanes and its own queue of starts in it.
+    results = jc.minimize_many(functions, x0)
+
+    print(f"{'function':16} variables  converged  lowest value  known lowest  evaluations a start")
+    for problem, result in zip(chosen, results, strict=True):
+        converged, lowest = int(result.success.sum()), result.fun[result.success].min()
+        print(
+            f"{problem.name:16} {problem.x0.size:9d} {converged:10d} {lowest:13.2e} {problem.value:13.2e} "
+            f"{result.nfev.mean():20.1f}"
+        )
+    return results
+
+
+if __name__ == "__main__":
+    main()

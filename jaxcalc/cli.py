@@ -1,0 +1,192 @@
+"""The `jaxcalc` command; it needs the extra `cli`, and the demo the extra `demo`.
+
+typer and rich are imported when the command runs, so that without them it can say what to install.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import jax
+import numpy as np
+
+from jaxcalc import demo, plots
+from jaxcalc._version import __version__
+from jaxcalc.methods.method import Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from typer import Typer
+
+MISSING = 'The jaxcalc command needs typer and rich: pip install "jaxcalc[cli]"'
+
+
+def main() -> None:
+    """Runs the command: the entry point of the package."""
+    try:
+        import rich  # noqa: F401
+        import typer  # noqa: F401
+    except ImportError:
+        sys.exit(MISSING)
+    application()()
+
+
+def application() -> "Typer":
+    """Returns the command as typer has it."""
+    import typer
+    from rich.console import Console
+
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+
+    def print_version(wanted: bool) -> None:
+        if wanted:
+            print(f"jaxcalc {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def jaxcalc(
+        version: Annotated[
+            bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+        ] = False,
+    ) -> None:
+        """Differentiable optimisation in JAX: many small problems minimised at once."""
+
+    @app.command("demo")
+    def run(
+        output: Annotated[
+            Path, typer.Option(file_okay=False, help="The folder for the pictures and estimates.")
+        ] = Path("jaxcalc-demo"),
+        resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of the breast-cancer study.")] = 20_000,
+        grid: Annotated[int, typer.Option(min=2, help="Starts along each side of the picture of basins.")] = 512,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
+    ) -> None:
+        """The textbook's examples, the bootstrap of a real study, and a picture of basins of attraction."""
+        jax.config.update("jax_enable_x64", True)
+        console, began = Console(), time.perf_counter()
+        try:
+            study = demo.breast_cancer()
+            output.mkdir(parents=True, exist_ok=True)
+            _worked_examples(console, output)
+            _bootstrap(console, output, study, resamples, seed)
+            _basins(console, output, grid)
+        except ImportError as error:
+            console.print(str(error), markup=False)
+            raise typer.Exit(1) from None
+        console.print(
+            f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {output.resolve()}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+    return app
+
+
+def _worked_examples(console: "Console", output: Path) -> None:
+    console.rule("The calculus of neural networks: the text's numbers")
+    rows = [
+        (name, text, ", ".join(f"{value:.7g}" for value in np.atleast_1d(computed)))
+        for name, text, computed in demo.worked_examples()
+    ]
+    _table(console, ("example", "the text", "jaxcalc"), rows, numbers=())
+    path = demo.descent_on_the_quartic(20)
+    figure = plots.descent(
+        demo.problems.quartic,
+        path,
+        interval=(-0.25, 3.25),
+        minima=demo.critical_points_of_the_quartic()[1:],
+        title="Gradient descent on x(x - 1)(x - 2)(x - 3), learning rate 0.05",
+    )
+    _save(console, figure, output / "descent.png")
+
+
+def _bootstrap(console: "Console", output: Path, study: demo.Study, resamples: int, seed: int) -> None:
+    m, n = study.design.shape
+    console.rule("The bootstrap of a study")
+    console.print(
+        f"{resamples:,} logistic regressions with a ridge, each on {m} patients drawn with replacement from the {m} "
+        f"of scikit-learn's breast-cancer data: was the tumour malignant, from {n - 1} standardised features?"
+    )
+    result = demo.bootstrap(study, resamples, seed)
+    lower, upper = result.interval
+    rows = [
+        (name, f"{estimate:+.4f}", f"{low:+.4f}", f"{high:+.4f}")
+        for name, estimate, low, high in zip(study.names, result.estimate, lower, upper, strict=True)
+    ]
+    _table(console, ("coefficient", "estimate", "2.5 %", "97.5 %"), rows)
+    _print_statuses(console, result.status)
+    pace, scipy_pace = resamples / result.seconds, len(result.scipy_resampled) / result.scipy_seconds
+    rows = [
+        ("jaxcalc.minimize_many", f"{resamples:,}", f"{result.seconds:.2f}", f"{pace:,.0f}"),
+        (
+            "a loop of SciPy's BFGS",
+            f"{len(result.scipy_resampled)}",
+            f"{result.scipy_seconds:.2f}",
+            f"{scipy_pace:,.0f}",
+        ),
+    ]
+    _table(console, ("", "fits", "seconds", "fits per second"), rows)
+    console.print(
+        f"{pace / scipy_pace:.0f} times as fast ({_device()}); the first call, which compiles, took "
+        f"{result.compile_seconds:.1f} s more. Largest difference between the two's estimates: "
+        f"{result.largest_difference:.1e}. Both stop where the gradient is at most {demo.BOOTSTRAP_GTOL:g}."
+    )
+    np.savez(
+        output / "bootstrap.npz",
+        names=study.names,
+        estimate=result.estimate,
+        resampled=result.resampled,
+        status=result.status,
+    )
+
+
+def _basins(console: "Console", output: Path, grid: int) -> None:
+    console.rule("Which minimum is reached from where")
+    result = demo.himmelblau_basins(grid)
+    console.print(
+        f"{grid} x {grid} starts on Himmelblau's function in {result.seconds:.2f} s, "
+        f"{result.labels.size / result.seconds:,.0f} a second; the first call took {result.compile_seconds:.1f} s more."
+    )
+    rows = [
+        (f"({a:.6f}, {b:.6f})", f"{np.sum(result.labels == k):,}") for k, (a, b) in enumerate(demo.HIMMELBLAU.minima)
+    ]
+    rows.append(("elsewhere, such as a saddle", f"{np.sum(result.labels < 0):,}"))
+    _table(console, ("minimum", "starts that reach it"), rows)
+    _print_statuses(console, result.status)
+    (low, high) = demo.SQUARE
+    title = f"BFGS on Himmelblau's function from {grid} x {grid} starts"
+    figure = plots.basins(result.labels, (low, low), (high, high), demo.HIMMELBLAU.minima, title=title)
+    _save(console, figure, output / "basins.png")
+
+
+def _print_statuses(console: "Console", status: np.ndarray) -> None:
+    codes, counts = np.unique(status, return_counts=True)
+    named = ", ".join(f"{count:,} {Status(code).name}" for code, count in zip(codes, counts, strict=True))
+    console.print(f"Converged: {np.sum(status == Status.SUCCESS):,} of {status.size:,} ({named}).")
+
+
+def _table(console: "Console", columns: tuple, rows: list, numbers: tuple | None = None) -> None:
+    """Prints a table; all columns but the first hold numbers, aligned on the right, unless `numbers` says which."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    numbers = tuple(range(1, len(columns))) if numbers is None else numbers
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="right" if k in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _save(console: "Console", figure, path: Path) -> None:
+    figure.savefig(path)
+    console.print(f"Picture: {path}", soft_wrap=True, markup=False)
+
+
+def _device() -> str:
+    """Returns the kind of the device, of a CPU with the number of cores that this process may use."""
+    kind = jax.devices()[0].device_kind
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{kind}, cores: {cores}" if jax.default_backend() == "cpu" else kind
