@@ -9,6 +9,7 @@ A lane whose problem is finished goes on stepping, harmlessly, until it is refil
 ended. Nothing in a step mixes lanes, so a problem's result does not depend on its lane, its neighbours or the queue.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ RUNNING = -1
 IDLE_SHARE = 0.08
 # Bytes for the lanes' state, and the most lanes: on a CPU the state should stay in the second-level cache of a core,
 # elsewhere the lanes should fill the device.
-LANE_MEMORY = {"cpu": (2**18, 512), "gpu": (2**28, 2**16), "tpu": (2**28, 2**16)}
+LANE_MEMORY = {"cpu": (250_000, 256), "gpu": (2**28, 2**16), "tpu": (2**28, 2**16)}
 # A fall of so many times the scale of the start is without end.
 UNBOUNDED_FALL = 1e20
 
@@ -112,8 +113,7 @@ def default_lanes(method: Method, objective: Objective, queue: Queue, count: int
     lane = jax.eval_shape(lambda: _load(method, objective, queue, jnp.zeros(1, jnp.int32)))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
     budget, most = LANE_MEMORY.get(jax.default_backend(), LANE_MEMORY["gpu"])
-    fit = min(most, max(16, budget // size))
-    lanes = 2 ** (fit.bit_length() - 1)
+    lanes = 2 ** round(math.log2(min(most, max(16, budget / size))))
     # Few problems need few lanes, in whole vectors where there is more than one of them.
     return min(lanes, 2 ** (count - 1).bit_length() if count < 16 else -(-count // 16) * 16)
 
