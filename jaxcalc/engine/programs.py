@@ -65,5 +65,5 @@ def _count(fun: Callable) -> None:
             f"{MANY_COMPILATIONS} function objects made at {code.co_filename}:{code.co_firstlineno} have each been "
             "compiled. A new lambda or inner function on every call compiles every time: define the function once and "
             "put the data into args.",
-            stacklevel=5,
+            stacklevel=4,
         )

@@ -1,6 +1,7 @@
 """The checks at the door: what the caller gave, as arrays, or an error before anything of the caller's has run."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,13 @@ from jaxcalc.methods.method import Method
 def as_tuple(args: Any) -> tuple:
     """Returns args if it is a tuple, otherwise a tuple of it alone, as SciPy does."""
     return args if isinstance(args, tuple) else (args,)
+
+
+def require_functions(functions: Sequence[Any]) -> None:
+    """Raises a TypeError if one of them cannot be called."""
+    for fun in functions:
+        if not callable(fun):
+            raise TypeError(f"fun must be a function, or a list of functions; it is a {type(fun).__name__}.")
 
 
 def arrays(name: str, tree: Any) -> Any:

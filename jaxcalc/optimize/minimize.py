@@ -12,7 +12,7 @@ from jaxcalc.engine.objective import Objective
 from jaxcalc.engine.programs import compiled
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.door import arrays, as_tuple, chosen_method, option, refuse_bounds
+from jaxcalc.optimize.door import arrays, as_tuple, chosen_method, option, refuse_bounds, require_functions
 
 # SciPy's gtol, and what single precision can still tell.
 GTOL = {4: 1e-3, 8: 1e-5}
@@ -63,11 +63,10 @@ def minimize(
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
     """
     refuse_bounds(bounds)
-    x0 = arrays("x0", x0)
-    problem = (chosen_method(method), jax.tree.map(lambda leaf: leaf[None], x0), (), arrays("args", as_tuple(args)))
+    require_functions([fun])
+    problem = (chosen_method(method), arrays("x0", x0), arrays("args", as_tuple(args)))
     options = (option("gtol", gtol, None), option("maxiter", maxiter, None))
-    result = _run([fun], [(*problem, *options)], 1, has_aux)[0]
-    return jax.tree.map(lambda leaf: leaf[0], result)
+    return compiled(_solve_single, [fun])(has_aux, *problem, *options)
 
 
 def minimize_many(
@@ -132,22 +131,23 @@ def minimize_many(
     if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
         raise ValueError(f"lanes is a whole number of at least 1 or None, not {lanes!r}.")
     several = isinstance(fun, list | tuple)
-    functions = list(fun) if isinstance(fun, list | tuple) else [fun]
+    functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
+    require_functions(functions)
     each = {"x0": x0, "args": args, "shared": shared, "method": method, "gtol": gtol, "maxiter": maxiter}
     columns = {name: _per_function(name, value, len(functions)) if several else [value] for name, value in each.items()}
     problems = [
         _problem(label, *row)
         for label, row in zip(_labels(several, len(functions)), zip(*columns.values(), strict=True), strict=True)
     ]
-    results = _run(functions, problems, lanes, has_aux)
+    results = compiled(_solve_all, functions)((lanes, has_aux), problems) if functions else []
     return results if several else results[0]
 
 
-def _run(functions: list, problems: list, lanes: int | None, has_aux: bool) -> list[OptimizeResult]:
-    for fun in functions:
-        if not callable(fun):
-            raise TypeError(f"fun must be a function, or a list of functions; it is a {type(fun).__name__}.")
-    return compiled(_solve_all, functions)((lanes, has_aux), problems) if functions else []
+def _solve_single(functions: list, has_aux: bool, method, x0, args, gtol, maxiter) -> OptimizeResult:
+    """Solves one problem in one lane; its args have no problem axis, so the lane shares them."""
+    queue = jax.tree.map(lambda leaf: leaf[None], x0)
+    result = _solve_one(functions[0], 1, has_aux, method, queue, (), args, gtol, maxiter)
+    return jax.tree.map(lambda leaf: leaf[0], result)
 
 
 def _solve_all(functions: list, static: tuple, problems: list) -> list[OptimizeResult]:
