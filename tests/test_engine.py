@@ -13,6 +13,7 @@ import pytest
 
 import jaxcalc as jc
 from jaxcalc.engine import lanes as engine
+from jaxcalc.engine.judgement import Limits
 from jaxcalc.engine.objective import Objective
 from jaxcalc.problems import rosenbrock
 
@@ -49,7 +50,7 @@ def test_memory_beside_inputs_and_outputs_does_not_grow():
         one = (jax.ShapeDtypeStruct((4,), float), (jax.ShapeDtypeStruct((), float),))
 
         def run(x0, args):
-            queue = engine.Queue(x0, args, jnp.asarray(1e-5), jnp.asarray(100))
+            queue = engine.Queue(x0, args, Limits(jnp.asarray(1e-5), jnp.asarray(100)))
             return engine.solve(jc.methods.bfgs(), Objective(rosenbrock, *one, ()), queue, (), 64)
 
         memory = jax.jit(run).lower(start, args).compile().memory_analysis()
@@ -129,6 +130,42 @@ def test_tolerances_and_caps_for_each_problem():
     assert jnp.all(jnp.abs(result.jac).max(1)[:2] <= gtol[:2])
     assert result.nit[0] < result.nit[1]
     assert result.nit[2] == 3
+
+
+def test_tolerances_on_the_value_and_on_x():
+    x0 = jnp.full((4, 4), -1.0)
+    plain = jc.minimize_many(rosenbrock, x0, gtol=0.0, maxiter=200)
+    by_value = jc.minimize_many(rosenbrock, x0, gtol=0.0, ftol=1e-2, history=2)
+    assert (by_value.status == jc.Status.CONVERGED_VALUE).all()
+    assert by_value.success.all()
+    fall = by_value.history[:, 0] - by_value.history[:, 1]
+    assert jnp.all(fall <= 1e-2 * by_value.history[:, 0])
+    by_x = jc.minimize_many(rosenbrock, x0, gtol=0.0, xtol=jnp.array([1e-1, 1e-3, 1e-6, 0.0]), maxiter=200)
+    assert by_x.status[:3].tolist() == [jc.Status.CONVERGED_STEP] * 3
+    assert by_x.status[3] == plain.status[3]
+    assert by_x.nit[0] < by_x.nit[1] < by_x.nit[2]
+    assert jc.minimize(rosenbrock, x0[0], gtol=1e-5, ftol=0.0).status == jc.Status.SUCCESS
+
+
+@pytest.mark.parametrize("c", [2.0**-20, 2.0**20])
+def test_the_tolerances_are_relative(c):
+    options = {"gtol": 0.0, "ftol": 1e-3, "xtol": 1e-3, "maxiter": 100}
+    plain = jc.minimize(rosenbrock, jnp.full(4, -1.0), **options)
+    scaled = jc.minimize(lambda x: c * rosenbrock(x / c), c * jnp.full(4, -1.0), **options)
+    assert (plain.status, plain.nfev) == (scaled.status, scaled.nfev)
+
+
+def test_the_history_of_the_value():
+    path = jc.gradient_descent(rosenbrock, jnp.zeros(3), 1e-3, 5)
+    starts = jnp.stack([jnp.zeros(3), jnp.ones(3)])
+    result = jc.minimize_many(
+        rosenbrock, starts, method=jc.methods.gradient_descent(1e-3), maxiter=5, history=4, lanes=2
+    )
+    np.testing.assert_allclose(result.history[0], path.fun[2:], rtol=1e-12)
+    np.testing.assert_array_equal(result.history[1], [np.nan, np.nan, np.nan, 0.0])
+    assert result.history[0, -1] == result.fun[0]
+    assert jnp.shape(jc.minimize(rosenbrock, jnp.zeros(3), history=3).history) == (3,)
+    assert jc.minimize_many(rosenbrock, jnp.zeros((0, 3)), history=3).history.shape == (0, 3)
 
 
 def test_auxiliary_output_belongs_to_x():

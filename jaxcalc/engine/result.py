@@ -16,8 +16,8 @@ MESSAGES = {
     Status.NON_FINITE: "the function or its gradient is not finite beyond x, the last finite point",
     Status.UNBOUNDED: "the function appears to fall without end",
     Status.INVALID: "the start, or the function or its gradient there, is not finite, or an option is out of range",
-    Status.CONVERGED_VALUE: "the last step changed the value by at most ftol",
-    Status.CONVERGED_STEP: "the last step changed x by at most xtol",
+    Status.CONVERGED_VALUE: "the last step changed the value by at most ftol of its size",
+    Status.CONVERGED_STEP: "the last step changed x by at most xtol of its size",
 }
 SUCCESSES = (Status.SUCCESS, Status.CONVERGED_VALUE, Status.CONVERGED_STEP)
 
@@ -37,6 +37,8 @@ class OptimizeResult:
         nit: Iterations: steps that were accepted.
         nfev: Evaluations of value and gradient together, rejected trials included.
         aux: What fun returned beside its value at x, with has_aux=True; otherwise None.
+        history: The values of the last k iterates with history=k, the latest last and NaN before the start; otherwise
+            None.
     """
 
     x: Any
@@ -46,6 +48,7 @@ class OptimizeResult:
     nit: Array
     nfev: Array
     aux: Any = None
+    history: Any = None
 
     @property
     def success(self) -> Array:

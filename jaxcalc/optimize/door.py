@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
 from jaxcalc import methods
@@ -46,10 +47,12 @@ def arrays(name: str, tree: Any) -> Any:
     return arrays
 
 
-def option(name: str, value: Any, count: int | None) -> Any:
-    """Returns a tolerance or a cap as an array, of one number or, for `count` problems, one for each."""
-    if value is None:
-        return None
+def options(label: str, count: int | None, **given: Any) -> dict[str, Array]:
+    """Returns the tolerances and caps that are given, each of one number or, for `count` problems, one for each."""
+    return {name: _option(f"{name}{label}", value, count) for name, value in given.items() if value is not None}
+
+
+def _option(name: str, value: Any, count: int | None) -> Array:
     array = jnp.asarray(value)
     if array.shape not in ((), (count,)):
         expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
@@ -57,6 +60,13 @@ def option(name: str, value: Any, count: int | None) -> Any:
     if not isinstance(array, Tracer) and not np.all(np.asarray(array) >= 0):
         raise ValueError(f"{name} must be at least 0; it is {value!r}.")
     return array
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Returns the value if it is an int of at least `least`."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; it is {value!r}.")
+    return value
 
 
 def chosen_method(method: Any) -> Method:

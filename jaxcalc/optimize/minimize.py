@@ -1,18 +1,46 @@
 """One problem, or many of one function or of several, minimised in lanes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.engine import lanes as engine
+from jaxcalc.engine.judgement import Limits
 from jaxcalc.engine.objective import Objective
 from jaxcalc.engine.programs import compiled
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.door import arrays, as_tuple, chosen_method, option, refuse_bounds, require_functions
+from jaxcalc.optimize.door import (
+    arrays,
+    as_tuple,
+    chosen_method,
+    options,
+    refuse_bounds,
+    require_functions,
+    whole_number,
+)
+
+
+class Shape(NamedTuple):
+    """What shapes a program beside the functions and the arrays."""
+
+    lanes: int | None
+    history: int
+    has_aux: bool
+
+
+class Problem(NamedTuple):
+    """What one function is minimised with: its queue of starts and args, what they share, and the limits given."""
+
+    method: Method
+    x0: Any
+    args: tuple
+    shared: tuple
+    limits: dict[str, Array]
+
 
 # SciPy's gtol, and what single precision can still tell.
 GTOL = {4: 1e-3, 8: 1e-5}
@@ -27,6 +55,9 @@ def minimize(
     bounds: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
+    ftol: float | Array | None = None,
+    xtol: float | Array | None = None,
+    history: int = 0,
     has_aux: bool = False,
 ) -> OptimizeResult:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
@@ -42,6 +73,10 @@ def minimize(
         bounds: Not supported yet.
         gtol: The promise of SUCCESS, in units of f / x; by default 1e-5 in float64 and 1e-3 in float32.
         maxiter: The most iterations; by default the method's own, 200 times the number of variables for "bfgs".
+        ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE.
+        xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
+            CONVERGED_STEP.
+        history: How many of the last iterates' values to keep, in `result.history`.
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
 
     Returns:
@@ -64,9 +99,10 @@ def minimize(
     """
     refuse_bounds(bounds)
     require_functions([fun])
-    problem = (chosen_method(method), arrays("x0", x0), arrays("args", as_tuple(args)))
-    options = (option("gtol", gtol, None), option("maxiter", maxiter, None))
-    return compiled(_solve_single, [fun])(has_aux, *problem, *options)
+    shape = Shape(1, whole_number("history", history, 0), has_aux)
+    limits = options("", None, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
+    problem = Problem(chosen_method(method), arrays("x0", x0), (), arrays("args", as_tuple(args)), limits)
+    return compiled(_solve_single, [fun])(shape, problem)
 
 
 def minimize_many(
@@ -79,7 +115,10 @@ def minimize_many(
     bounds: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
+    ftol: Any = None,
+    xtol: Any = None,
     lanes: int | None = None,
+    history: int = 0,
     has_aux: bool = False,
 ) -> Any:
     """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
@@ -102,11 +141,16 @@ def minimize_many(
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.
         maxiter: The most iterations, a number or one for each problem (N,); by default the method's own.
+        ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE; a
+            number or one for each problem (N,).
+        xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
+            CONVERGED_STEP; a number or one for each problem (N,).
         lanes: How many problems are stepped side by side; by default what suits the device.
+        history: How many of the last iterates' values to keep, in `result.history`, (N, history).
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
 
-    shared, method, gtol and maxiter may be lists of length k where fun is one; lists are then told apart from tuples
-    and arrays, which are common to all.
+    shared, method, gtol, maxiter, ftol and xtol may be lists of length k where fun is one; a tuple or an array is
+    common to all.
 
     Returns:
         The result, every field with the leading axis N, in the order of the input; or a list of k results. A problem
@@ -128,49 +172,49 @@ def minimize_many(
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006), for the methods; the lanes are this library's.
     """
     refuse_bounds(bounds)
-    if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
-        raise ValueError(f"lanes is a whole number of at least 1 or None, not {lanes!r}.")
+    lanes = None if lanes is None else whole_number("lanes", lanes, 1)
+    shape = Shape(lanes, whole_number("history", history, 0), has_aux)
     several = isinstance(fun, list | tuple)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
-    each = {"x0": x0, "args": args, "shared": shared, "method": method, "gtol": gtol, "maxiter": maxiter}
+    each = {"x0": x0, "args": args, "shared": shared, "method": method}
+    each |= {"gtol": gtol, "maxiter": maxiter, "ftol": ftol, "xtol": xtol}
     columns = {name: _per_function(name, value, len(functions)) if several else [value] for name, value in each.items()}
     problems = [
         _problem(label, *row)
         for label, row in zip(_labels(several, len(functions)), zip(*columns.values(), strict=True), strict=True)
     ]
-    results = compiled(_solve_all, functions)((lanes, has_aux), problems) if functions else []
+    results = compiled(_solve_all, functions)(shape, problems) if functions else []
     return results if several else results[0]
 
 
-def _solve_single(functions: list, has_aux: bool, method, x0, args, gtol, maxiter) -> OptimizeResult:
+def _solve_single(functions: list, shape: Shape, problem: Problem) -> OptimizeResult:
     """Solves one problem in one lane; its args have no problem axis, so the lane shares them."""
-    queue = jax.tree.map(lambda leaf: leaf[None], x0)
-    result = _solve_one(functions[0], 1, has_aux, method, queue, (), args, gtol, maxiter)
-    return jax.tree.map(lambda leaf: leaf[0], result)
+    queue = problem._replace(x0=jax.tree.map(lambda leaf: leaf[None], problem.x0))
+    return jax.tree.map(lambda leaf: leaf[0], _solve(functions[0], shape, queue))
 
 
-def _solve_all(functions: list, static: tuple, problems: list) -> list[OptimizeResult]:
+def _solve_all(functions: list, shape: Shape, problems: list[Problem]) -> list[OptimizeResult]:
     """Solves the queues of several functions one after the other in one program; runs while that is traced."""
-    return [_solve_one(fun, *static, *problem) for fun, problem in zip(functions, problems, strict=True)]
+    return [_solve(fun, shape, problem) for fun, problem in zip(functions, problems, strict=True)]
 
 
-def _solve_one(fun, lanes, has_aux, method, x0, args, shared, gtol, maxiter) -> OptimizeResult:
+def _solve(fun: Callable, shape: Shape, problem: Problem) -> OptimizeResult:
+    method, x0, args, shared, limits = problem
     x0_of_one, args_of_one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (x0, args))
-    objective = Objective(fun, x0_of_one, args_of_one, shared, has_aux)
-    gtol = jnp.asarray(GTOL[objective.dtype.itemsize] if gtol is None else gtol, objective.dtype)
-    maxiter = jnp.asarray(method.default_maxiter(objective.n) if maxiter is None else maxiter, jnp.int32)
-    queue = engine.Queue(x0, args, gtol, maxiter)
+    objective = Objective(fun, x0_of_one, args_of_one, shared, shape.has_aux)
+    default = {"gtol": GTOL[objective.dtype.itemsize], "maxiter": method.default_maxiter(objective.n)}
+    dtypes = {"maxiter": jnp.int32}
+    limits = {name: jnp.asarray(value, dtypes.get(name, objective.dtype)) for name, value in (default | limits).items()}
+    queue = engine.Queue(x0, args, Limits(**limits))
     count = len(jax.tree.leaves(x0)[0])
     if count == 0:
-        results = engine.empty_results(objective, 0)
-    else:
-        lanes = lanes or engine.default_lanes(method, objective, queue, count)
-        results = engine.solve(method, objective, queue, shared, lanes)
-    return OptimizeResult(*results)
+        return OptimizeResult(*engine.empty_results(objective, 0, shape.history))
+    lanes = shape.lanes or engine.default_lanes(method, objective, queue, count)
+    return OptimizeResult(*engine.solve(method, objective, queue, shared, lanes, shape.history))
 
 
-def _problem(label: str, x0, args, shared, method, gtol, maxiter) -> tuple:
+def _problem(label: str, x0, args, shared, method, gtol, maxiter, ftol, xtol) -> Problem:
     """Checks what belongs to one function at the door; nothing of the user's has run yet."""
     x0, args = arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
     path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
@@ -187,8 +231,8 @@ def _problem(label: str, x0, args, shared, method, gtol, maxiter) -> tuple:
                     f"{name}{label}{jax.tree_util.keystr(path)} has shape {leaf.shape}, but x0 holds {count} problems: "
                     f"its leading axis must be {count}. What all problems have in common goes into shared."
                 )
-    options = (option(f"gtol{label}", gtol, count), option(f"maxiter{label}", maxiter, count))
-    return (chosen_method(method), x0, args, arrays(f"shared{label}", as_tuple(shared)), *options)
+    limits = options(label, count, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
+    return Problem(chosen_method(method), x0, args, arrays(f"shared{label}", as_tuple(shared)), limits)
 
 
 def _per_function(name: str, value: Any, count: int) -> list:
