@@ -229,7 +229,32 @@ class TestManyFunctions:
         assert len(calls) == traced
 
 
+@pytest.fixture
+def compilations():
+    """The number of programs that XLA has been asked for so far, as a list that grows."""
+    seen = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 class TestPrograms:
+    def test_one_compilation_for_several_functions_and_none_for_the_next_call(self, compilations):
+        functions = [lambda x: jnp.sum((x - 1) ** 2), lambda x, a: jnp.sum((x - a) ** 4), rosenbrock]
+        starts, args = [jnp.zeros((5, 2)), jnp.zeros((7, 3)), jnp.zeros((2, 4))], [(), (jnp.ones((7, 3)),), ()]
+        jax.block_until_ready((starts, args))
+        compilations.clear()
+        first = jc.minimize_many(functions, starts, args)
+        assert len(compilations) == 1
+        again = jc.minimize_many(functions, starts, args)
+        assert len(compilations) == 1
+        jax.tree.map(np.testing.assert_array_equal, first, again)
+
     def test_the_function_is_not_kept_alive(self):
         def fun(x):
             return jnp.sum((x - 1) ** 2)
