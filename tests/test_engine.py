@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxcalc as jc
@@ -153,6 +154,13 @@ def test_the_tolerances_are_relative(c):
     plain = jc.minimize(rosenbrock, jnp.full(4, -1.0), **options)
     scaled = jc.minimize(lambda x: c * rosenbrock(x / c), c * jnp.full(4, -1.0), **options)
     assert (plain.status, plain.nfev) == (scaled.status, scaled.nfev)
+
+
+def test_a_start_of_value_zero_that_rests_is_not_unbounded():
+    optimizer = optax.sgd(lambda count: 0.1 * jnp.minimum(count, 1))
+    result = jc.minimize(lambda x: jnp.sum((x - 1) ** 2) - 2, jnp.zeros(2), method=optimizer, ftol=0.0, xtol=0.0)
+    assert result.status == jc.Status.SUCCESS
+    np.testing.assert_allclose(result.fun, -2.0)
 
 
 def test_the_history_of_the_value():

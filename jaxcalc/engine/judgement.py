@@ -44,15 +44,17 @@ def judge(at_start: Array, floor: Array, evaluation: Evaluation, before: Any, af
 
 
 def _settled(before: Any, after: Any, limits: Limits) -> tuple[Array, Array]:
-    """Returns whether a step changed the value, and x, by little of their own size."""
-    never = jnp.zeros(after.value.shape, bool)
-    by_value = by_x = never
+    """Returns whether a step that moved x changed the value, and x, by little of their own size."""
+    by_value = by_x = jnp.zeros(after.value.shape, bool)
+    if limits.ftol is None and limits.xtol is None:
+        return by_value, by_x
+    change = max_norm(after.x - before.x)
+    stepped = (after.nit > 0) & (change > 0)
     if limits.ftol is not None:
         size = jnp.maximum(jnp.abs(before.value), jnp.abs(after.value))
-        by_value = (limits.ftol >= 0) & (jnp.abs(before.value - after.value) <= limits.ftol * size) & (after.nit > 0)
+        by_value = stepped & (limits.ftol >= 0) & (jnp.abs(before.value - after.value) <= limits.ftol * size)
     if limits.xtol is not None:
-        change = max_norm(after.x - before.x)
-        by_x = (limits.xtol >= 0) & (change <= limits.xtol * max_norm(after.x)) & (after.nit > 0)
+        by_x = stepped & (limits.xtol >= 0) & (change <= limits.xtol * max_norm(after.x))
     return by_value, by_x
 
 
@@ -70,7 +72,9 @@ class Seen(NamedTuple):
 @kernel
 def _floor(at_start: Array, value: Array, first_change: Array, floor: Array) -> Array:
     """Returns the value below which a problem counts as unbounded."""
-    return jnp.where(at_start, value - UNBOUNDED_FALL * (jnp.abs(value) + jnp.abs(first_change)), floor)
+    scale = jnp.abs(value) + jnp.abs(first_change)
+    # A start of value zero whose first step is zero has no scale, so that nothing can be said but -inf.
+    return jnp.where(at_start, jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf), floor)
 
 
 @kernel

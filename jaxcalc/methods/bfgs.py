@@ -7,13 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods import line_search
+from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot, kernel, symmetric_matvec, symmetric_update
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
-
-# The first step moves x by this share of its own length: too short is mended by the search in two trials, too long
-# may leave the basin of the start.
-FIRST_STEP = 0.01
 
 
 class BFGSState(NamedTuple):
@@ -46,22 +43,20 @@ class BFGS(Method):
 
     def step(self, state: BFGSState, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> BFGSState:
         """Judges the trial; where it is accepted, updates H and begins a search along -H gradient."""
-        slope = dot(evaluation.gradient, state.direction)
-        search, accepted, exhausted = line_search.advance(state.search, state.value, evaluation.value, slope)
-        value = jnp.where(accepted, evaluation.value, state.value)
-        x, gradient, s, y = _move(state, evaluation, accepted)
+        verdict = judge(state, evaluation)
+        gradient, s, y = verdict.gradient, verdict.s, verdict.y
 
         pair = _pair(dot(s, y), dot(y, y), state.fresh)
         Hg, Hy = _products(state, symmetric_matvec(state.H, gradient), gradient, y, pair.scale)
-        w = _correction(s, Hy, pair.rho, dot(y, Hy))
-        H = symmetric_update(state.H, pair.keep, pair.shift, s, w)
-        downhill = _direction(Hg, s, w, dot(s, gradient), dot(w, gradient))
+        yHy = dot(y, Hy)
+        growth = _growth(pair, yHy, state.search.step_length)
+        w = _correction(s, Hy, growth, pair.rho, yHy)
+        H = symmetric_update(state.H, pair.keep * growth, pair.shift, s, w)
+        downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
-        slope, gg, xx = dot(gradient, downhill), dot(gradient, gradient), dot(x, x)
-        begun, fresh, slope, step_length = _aim(accepted, exhausted, pair.fresh, value, slope, gg, xx)
-        search = line_search.begin(search, begun, value, slope, step_length)
-        direction, trial = _next_trial(x, gradient, downhill, state.direction, search.step_length, begun, fresh)
-        nit, stalled = state.nit + accepted, exhausted & state.fresh
+        trial, direction, search, fresh = aim(verdict, downhill, pair.fresh, state.direction)
+        nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
+        x, value = verdict.x, verdict.value
         return BFGSState(trial, x, value, gradient, nit, stalled, direction, search, H, fresh)
 
 
@@ -71,7 +66,10 @@ def bfgs() -> BFGS:
     Steps along -H g to a point that satisfies the weak Wolfe conditions, with the inverse Hessian H learnt from the
     steps s and the changes y of the gradient along them,
 
-        H <- (I - rho s y') H (I - rho y s') + rho s s',    rho = 1 / s'y.
+        H <- (I - rho s y') H (I - rho y s') + rho s s',    rho = 1 / s'y,
+
+    where H is first multiplied by max(1, t, sqrt(s'y / y'Hy)), t being the length of the step in units of H g: the
+    first pair sets the scale along the steepest variable, and H has to grow along the others.
 
     It keeps n^2 numbers a problem and suits up to some hundred variables. The steps are the same when the function or
     the variables are multiplied by a constant.
@@ -84,7 +82,8 @@ def bfgs() -> BFGS:
         >>> bool(jc.minimize(lambda x: (x - 3) ** 4, 0.0, method=jc.methods.bfgs()).success)
         True
 
-    Source: J. Nocedal and S. Wright, Numerical Optimization, chapter 6 (2006).
+    Source: J. Nocedal and S. Wright, Numerical Optimization, chapter 6 (2006); S. Oren and D. Luenberger,
+    Self-scaling variable metric algorithms (1974).
     """
     return BFGS()
 
@@ -97,17 +96,6 @@ class Pair(NamedTuple):
     keep: Array
     shift: Array
     fresh: Array
-
-
-@kernel
-def _move(state: BFGSState, evaluation: Evaluation, accepted: Array):
-    # The start has no step behind it. A rejected trial may hold NaN, which no factor of zero would remove.
-    stepped = accepted & (state.nit >= 0)
-    s = jnp.where(stepped, state.trial - state.x, 0)
-    y = jnp.where(stepped, evaluation.gradient - state.gradient, 0)
-    x = jnp.where(accepted, state.trial, state.x)
-    gradient = jnp.where(accepted, evaluation.gradient, state.gradient)
-    return x, gradient, s, y
 
 
 @kernel
@@ -134,31 +122,23 @@ def _products(state: BFGSState, Hg: Array, gradient: Array, y: Array, scale: Arr
 
 
 @kernel
-def _correction(s: Array, Hy: Array, rho: Array, yHy: Array) -> Array:
+def _growth(pair: Pair, yHy: Array, step_length: Array) -> Array:
+    """Returns by how much H grows before its update: it never shrinks, for an update by itself mends what is too large.
+
+    The first pair lies along the steepest variable and sets the scale of all; where steps longer than -H g were needed,
+    or y'Hy falls short of s'y, H is too small (Oren and Luenberger 1974; Al-Baali 1998).
+    """
+    shortfall = jnp.sqrt(1 / (pair.rho * yHy))
+    growth = jnp.maximum(1, jnp.maximum(step_length, jnp.where(jnp.isfinite(shortfall), shortfall, 1)))
+    return jnp.where((pair.rho > 0) & (pair.keep > 0), growth, 1)
+
+
+@kernel
+def _correction(s: Array, Hy: Array, growth: Array, rho: Array, yHy: Array) -> Array:
     """Returns w such that the update of H is s w' + w s'."""
-    return 0.5 * rho * (1 + rho * yHy) * s - rho * Hy
+    return 0.5 * rho * (1 + rho * growth * yHy) * s - rho * growth * Hy
 
 
 @kernel
-def _direction(Hg: Array, s: Array, w: Array, sg: Array, wg: Array) -> Array:
-    return -(Hg + sg * w + wg * s)
-
-
-@kernel
-def _aim(accepted: Array, exhausted: Array, fresh: Array, value: Array, slope: Array, gg: Array, xx: Array):
-    """Says where a search begins, whether along -gradient since H failed or points uphill, its slope and first step."""
-    fresh = fresh | exhausted | ~(slope < 0)
-    # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
-    unit = 1 / gg
-    by_value = jnp.square(FIRST_STEP * value) * unit
-    first = jnp.sqrt(unit * jnp.where(xx > 0, FIRST_STEP**2 * xx, by_value))
-    first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
-    return accepted | exhausted, fresh, jnp.where(fresh, -gg, slope), jnp.where(fresh, first, 1)
-
-
-@kernel
-def _next_trial(
-    x: Array, gradient: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array
-):
-    direction = jnp.where(begun, jnp.where(fresh, -gradient, downhill), direction)
-    return direction, x + step_length * direction
+def _direction(Hg: Array, growth: Array, s: Array, w: Array, sg: Array, wg: Array) -> Array:
+    return -(growth * Hg + sg * w + wg * s)

@@ -35,7 +35,7 @@ class LineSearch(NamedTuple):
 
     slope: Array  # f'(0) < 0
     step_length: Array  # t, of the trial that is being evaluated
-    low: Array  # the longest step known to decrease f sufficiently, at first 0
+    low: Array  # the longest step known to decrease f sufficiently and not to be too long, at first 0
     low_value: Array
     low_slope: Array
     high: Array  # the shortest step known to be too long, at first infinite
@@ -55,24 +55,44 @@ def begin(search: LineSearch, begun: Array, value: Array, slope: Array, step_len
     return LineSearch(*(jnp.where(begun, entry, old) for entry, old in zip(new, search, strict=True)))
 
 
-def advance(search: LineSearch, start_value: Array, value: Array, slope: Array) -> tuple[LineSearch, Array, Array]:
+def advance(
+    search: LineSearch,
+    start_value: Array,
+    value: Array,
+    slope: Array,
+    curvature: float = CURVATURE,
+    overshoot: float | None = None,
+) -> tuple[LineSearch, Array, Array]:
     """Judges the trial of a search from `start_value` by its value and slope, (L,) each.
+
+    Args:
+        search: The search so far.
+        start_value: f(0).
+        value: f(t).
+        slope: f'(t).
+        curvature: c2; the smaller, the more exact a search.
+        overshoot: Where given, a step with f'(t) > -overshoot f'(0) counts as too long: with c2 this makes the
+            conditions the strong ones, |f'(t)| <= c2 |f'(0)|.
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
     """
-    decreased, accepted = _judge(search, start_value, value, slope)
+    decreased, accepted = _judge(search, start_value, value, slope, curvature, overshoot)
     following, exhausted = _continue(search, decreased, accepted, value, slope)
     return following, accepted, exhausted
 
 
 @kernel
-def _judge(search: LineSearch, start_value: Array, value: Array, slope: Array) -> tuple[Array, Array]:
+def _judge(
+    search: LineSearch, start_value: Array, value: Array, slope: Array, curvature: float, overshoot: float | None
+) -> tuple[Array, Array]:
     rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(start_value)
     by_value = value <= start_value + SUFFICIENT_DECREASE * search.step_length * search.slope
     by_slope = (value <= start_value + rounding) & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
     decreased = jnp.isfinite(value) & jnp.isfinite(slope) & (by_value | by_slope)
-    return decreased, decreased & (slope >= CURVATURE * search.slope)
+    if overshoot is not None:
+        decreased &= slope <= -overshoot * search.slope
+    return decreased, decreased & (slope >= curvature * search.slope)
 
 
 @kernel

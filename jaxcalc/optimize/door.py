@@ -70,12 +70,17 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 
 def chosen_method(method: Any) -> Method:
-    """Returns the method of this name, or the method itself."""
+    """Returns the method of this name, the method itself, or an optimiser of Optax as a method."""
     if isinstance(method, Method):
         return method
     if not isinstance(method, str):
+        import optax  # only who hands one over pays for the import
+
+        if isinstance(method, optax.GradientTransformation):
+            return methods.from_optax(method)
         raise TypeError(
-            f"method is a name or what a factory in jaxcalc.methods returns, not a {type(method).__name__}."
+            "method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, "
+            f"not a {type(method).__name__}."
         )
     if method not in methods.REGISTRY:
         near = difflib.get_close_matches(method.lower().replace("-", "_"), methods.REGISTRY, n=1)

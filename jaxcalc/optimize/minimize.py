@@ -1,7 +1,7 @@
 """One problem, or many of one function or of several, minimised in lanes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from jaxcalc.optimize.door import (
     require_functions,
     whole_number,
 )
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Shape(NamedTuple):
@@ -51,7 +54,7 @@ def minimize(
     x0: Any,
     args: Any = (),
     *,
-    method: str | Method = "bfgs",
+    method: "str | Method | optax.GradientTransformation" = "bfgs",
     bounds: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
@@ -69,7 +72,8 @@ def minimize(
         x0: The start, an array or a pytree of arrays of any shapes. fun receives x in this form and these dtypes
             (integers as the default float).
         args: What fun takes after x, a tuple of arrays or pytrees; anything else is wrapped into one.
-        method: The name of a method, or the object that its factory in `jaxcalc.methods` returns.
+        method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
+            Optax, made once: an optimiser made anew on every call compiles again.
         bounds: Not supported yet.
         gtol: The promise of SUCCESS, in units of f / x; by default 1e-5 in float64 and 1e-3 in float32.
         maxiter: The most iterations; by default the method's own, 200 times the number of variables for "bfgs".
@@ -136,7 +140,8 @@ def minimize_many(
         args: What differs between problems, a tuple of pytrees of arrays (N, ...); anything else is wrapped into one.
             With a list of functions a list of k of them, or () for none.
         shared: What all problems of a function share, without a problem axis, given to fun after args.
-        method: The name of a method, or the object that its factory in `jaxcalc.methods` returns.
+        method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
+            Optax, made once: an optimiser made anew on every call compiles again.
         bounds: Not supported yet.
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.

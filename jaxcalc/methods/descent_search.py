@@ -1,0 +1,104 @@
+"""What the methods share that search along directions of descent: the judgement of a trial and the next one's aim.
+
+A step of such a method has three parts: `judge` takes the evaluation at the trial and moves where it is accepted; the
+method says which direction it would take from there; `aim` begins a search along it, or along -gradient where the
+direction is of no use. The method's state holds, besides what every state does, the `direction` and the `search`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.methods import line_search
+from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.line_search import CURVATURE, LineSearch
+from jaxcalc.methods.method import Evaluation
+
+# The first step moves x by this share of its own length: too short is mended by the search in two trials, too long
+# may leave the basin of the start.
+FIRST_STEP = 0.01
+
+
+class Verdict(NamedTuple):
+    """What a trial led to."""
+
+    search: LineSearch
+    accepted: Array  # (L,) the trial is the new x
+    exhausted: Array  # (L,) the search has been given up
+    value: Array  # (L,) at x
+    x: Array  # (n, L)
+    gradient: Array  # (n, L), at x
+    s: Array  # (n, L) the step just taken, zero where there is none
+    y: Array  # (n, L) the change of the gradient along it
+
+
+class Aim(NamedTuple):
+    """What is to be tried next."""
+
+    trial: Array  # (n, L)
+    direction: Array  # (n, L)
+    search: LineSearch
+    fresh: Array  # (L,) the direction is -gradient
+
+
+def judge(state: Any, evaluation: Evaluation, curvature: float = CURVATURE, overshoot: float | None = None) -> Verdict:
+    """Judges the trial, as exactly as `line_search.advance` is told to; where it is accepted, x moves to it."""
+    slope = dot(evaluation.gradient, state.direction)
+    search, accepted, exhausted = line_search.advance(
+        state.search, state.value, evaluation.value, slope, curvature, overshoot
+    )
+    value = jnp.where(accepted, evaluation.value, state.value)
+    return Verdict(search, accepted, exhausted, value, *_move(state, evaluation, accepted))
+
+
+def aim(
+    verdict: Verdict, downhill: Array, fresh: Array | bool, direction: Array, step_length: Array | float = 1.0
+) -> Aim:
+    """Begins a search where the last one has ended, and goes on with the others.
+
+    Args:
+        verdict: What the trial led to.
+        downhill: The direction that the method would take, (n, L); it is not taken where it does not point downhill.
+        fresh: Where the method asks for -gradient instead, (L,).
+        direction: The direction of the searches that go on, (n, L).
+        step_length: The first trial's length along `downhill`, (L,) or one number.
+    """
+    x, gradient = verdict.x, verdict.gradient
+    slope, gg, xx = dot(gradient, downhill), dot(gradient, gradient), dot(x, x)
+    begun, fresh, slope, step_length = _aim(verdict, fresh, slope, gg, xx, step_length)
+    search = line_search.begin(verdict.search, begun, verdict.value, slope, step_length)
+    direction, trial = _next_trial(x, gradient, downhill, direction, search.step_length, begun, fresh)
+    return Aim(trial, direction, search, fresh)
+
+
+@kernel
+def _move(state: Any, evaluation: Evaluation, accepted: Array):
+    # The start has no step behind it. A rejected trial may hold NaN, which no factor of zero would remove.
+    stepped = accepted & (state.nit >= 0)
+    s = jnp.where(stepped, state.trial - state.x, 0)
+    y = jnp.where(stepped, evaluation.gradient - state.gradient, 0)
+    x = jnp.where(accepted, state.trial, state.x)
+    gradient = jnp.where(accepted, evaluation.gradient, state.gradient)
+    return x, gradient, s, y
+
+
+@kernel
+def _aim(verdict: Verdict, fresh: Array | bool, slope: Array, gg: Array, xx: Array, step_length: Array | float):
+    """Says where a search begins, whether along -gradient since the direction fails, its slope and first step."""
+    fresh = fresh | verdict.exhausted | ~(slope < 0)
+    # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
+    unit = 1 / gg
+    by_value = jnp.square(FIRST_STEP * verdict.value) * unit
+    first = jnp.sqrt(unit * jnp.where(xx > 0, FIRST_STEP**2 * xx, by_value))
+    first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
+    begun = verdict.accepted | verdict.exhausted
+    return begun, fresh, jnp.where(fresh, -gg, slope), jnp.where(fresh, first, step_length)
+
+
+@kernel
+def _next_trial(
+    x: Array, gradient: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array
+):
+    direction = jnp.where(begun, jnp.where(fresh, -gradient, downhill), direction)
+    return direction, x + step_length * direction

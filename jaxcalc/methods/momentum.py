@@ -1,0 +1,91 @@
+"""Gradient descent with momentum (Polyak 1964; Nesterov 1983)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.methods.gradient_descent import descend
+from jaxcalc.methods.lane_algebra import all_finite
+from jaxcalc.methods.method import Evaluation, Method, register, static_field
+
+
+class MomentumState(NamedTuple):
+    """What every method has, and the velocity."""
+
+    trial: Array  # (n, L)
+    x: Array  # (n, L)
+    value: Array  # (L,)
+    gradient: Array  # (n, L)
+    nit: Array  # (L,)
+    stalled: Array  # (L,)
+    velocity: Array  # (n, L)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Momentum(Method):
+    """Steps against a decaying sum of the gradients; see `momentum`."""
+
+    learning_rate: float | Array = 0.01
+    decay: float | Array = 0.9
+    nesterov: bool = static_field(False)
+
+    def init(self, x0: Array, lower: Array | None, upper: Array | None) -> MomentumState:
+        """Returns the state at rest whose trial is the start."""
+        lanes, zeros = x0.shape[1], jnp.zeros_like(x0)
+        nit, never = jnp.full(lanes, -1, jnp.int32), jnp.zeros(lanes, bool)
+        return MomentumState(x0, x0, jnp.full(lanes, jnp.inf, x0.dtype), zeros, nit, never, zeros)
+
+    def step(
+        self, state: MomentumState, evaluation: Evaluation, lower: Array | None, upper: Array | None
+    ) -> MomentumState:
+        """Moves to the trial if it is finite, adds the gradient to the velocity and aims at the next point."""
+        finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
+        x = jnp.where(finite, state.trial, state.x)
+        value = jnp.where(finite, evaluation.value, state.value)
+        gradient = jnp.where(finite, evaluation.gradient, state.gradient)
+        decay = jnp.asarray(self.decay, x.dtype)
+        velocity = decay * state.velocity + gradient
+        trial = descend(x, gradient + decay * velocity if self.nesterov else velocity, self.learning_rate)
+        # At a turning point the velocity, and with it the step, may be zero for a moment.
+        at_rest = jnp.all((trial == x) & (velocity == state.velocity), axis=0)
+        return MomentumState(trial, x, value, gradient, state.nit + finite, ~finite | at_rest, velocity)
+
+    def default_maxiter(self, n: int) -> int:
+        """Returns 10,000: a fixed learning rate takes many short steps, in any dimension."""
+        return 10_000
+
+
+def momentum(learning_rate: float | Array = 0.01, decay: float | Array = 0.9, nesterov: bool = False) -> Momentum:
+    """Gradient descent with momentum: a heavy ball that keeps rolling, slowed by friction.
+
+        v <- decay * v + gradient,    x <- x - learning_rate * v
+
+    and with nesterov=True x <- x - learning_rate * (gradient + decay * v), where x is the point that lies ahead of the
+    ball, at which the gradient is taken. Along a constant gradient the steps grow to learning_rate / (1 - decay) times
+    it; narrow valleys are therefore run through up to 1 / (1 - decay) times faster than with the same rate alone. The
+    heavy ball converges near a minimum where the learning rate is below 2 (1 + decay) / (the largest curvature). The
+    value may rise on the way, and a minimum may be overshot. The iterates equal those of `optax.sgd`.
+
+    Args:
+        learning_rate: The factor of the velocity, in units of x^2 / f. Traced: new numbers do not compile again.
+        decay: What is left of the velocity after a step, from 0 (plain gradient descent) to below 1. Traced.
+        nesterov: Whether the gradient is taken ahead of the ball. Static.
+
+    Returns:
+        The method, for `minimize(..., method=...)`.
+
+    Example:
+        >>> import jaxcalc as jc
+        >>> method = jc.methods.momentum(learning_rate=0.05, nesterov=True)
+        >>> result = jc.minimize(lambda x: (x - 3) ** 2, 0.0, method=method)
+        >>> round(float(result.x), 3)
+        3.0
+
+    Source: B. Polyak, Some methods of speeding up the convergence of iteration methods (1964); Y. Nesterov, A method
+    for solving the convex programming problem with convergence rate O(1/k^2) (1983); in this form I. Sutskever,
+    J. Martens, G. Dahl and G. Hinton, On the importance of initialization and momentum in deep learning (2013).
+    """
+    return Momentum(learning_rate, decay, nesterov)
