@@ -424,6 +424,16 @@ class TestGradientDescentPath:
         assert len(calls) <= 4
 
 
+def test_no_two_methods_pass_for_the_same():
+    structures = [jax.tree.structure(factory()) for factory in jc.methods.REGISTRY.values()]
+    for k, structure in enumerate(structures):
+        assert [other == structure for other in structures].index(True) == k
+    evaluations = {
+        int(jc.minimize(rosenbrock, jnp.zeros(3), method=name, maxiter=50).nfev) for name in jc.methods.REGISTRY
+    }
+    assert len(evaluations) >= 4
+
+
 def test_options_of_methods_are_values():
     descent = jc.methods.gradient_descent
     assert descent(0.1) == descent(0.1) != descent(0.2)

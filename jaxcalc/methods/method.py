@@ -92,4 +92,15 @@ def register(cls: type) -> type:
     fields = dataclasses.fields(cls)
     static = [field.name for field in fields if field.metadata.get("static")]
     traced = [field.name for field in fields if not field.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, data_fields=traced, meta_fields=static)
+
+    def flatten(method):
+        # The class is part of what is compared: `jax.tree_util.register_dataclass` leaves it out (JAX 0.10.2), so that
+        # two methods of equal options would pass for the same and share a compiled program.
+        options = tuple(getattr(method, name) for name in static)
+        return [getattr(method, name) for name in traced], (cls, options)
+
+    def unflatten(kind, numbers):
+        return cls(**dict(zip(static, kind[1], strict=True)), **dict(zip(traced, numbers, strict=True)))
+
+    jax.tree_util.register_pytree_node(cls, flatten, unflatten)
+    return cls
