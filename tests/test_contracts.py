@@ -81,6 +81,7 @@ def test_honest(name, problem, dtype):
 def test_single_precision_converges_too(name, problem):
     _, result = solved(name, problem, jnp.float32)
     share = jnp.mean(result.success)
+    # At a condition of 10^6 the gradient's own rounding error comes near gtol.
     assert share >= (0.9 if problem.name == "ellipsoid" else 0.98), result.message
 
 

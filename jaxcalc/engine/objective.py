@@ -26,7 +26,7 @@ class Objective:
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
-        example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _start_dtype(leaf.dtype)), x0)
+        example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, start_dtype(leaf.dtype)), x0)
         flat, self._unravel = ravel_pytree(example)
         if not flat.size:
             raise ValueError("x0 has no variables: its arrays are empty.")
@@ -61,7 +61,8 @@ class Objective:
         return Evaluation(values, gradients), aux
 
 
-def _start_dtype(dtype):
+def start_dtype(dtype):
+    """Returns the dtype in which fun receives a start: its own, or the default float for integers."""
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
 

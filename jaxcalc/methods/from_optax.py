@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.methods.lane_algebra import all_finite
+from jaxcalc.methods.gradient_descent import move_if_finite
 from jaxcalc.methods.method import Evaluation, Method, register
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ class FromOptax(Method):
         self, state: FromOptaxState, evaluation: Evaluation, lower: Array | None, upper: Array | None
     ) -> FromOptaxState:
         """Moves to the trial if it is finite and asks the optimiser for the next point."""
-        finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
-        x = jnp.where(finite, state.trial, state.x)
-        value = jnp.where(finite, evaluation.value, state.value)
-        gradient = jnp.where(finite, evaluation.gradient, state.gradient)
+        finite, x, value, gradient = move_if_finite(state, evaluation)
         advance = jax.vmap(self._advance, in_axes=-1, out_axes=-1)
         trial, optimizer = advance(gradient, state.optimizer, x, value)
         optimizer = _cast(optimizer, _dtypes(state.optimizer))

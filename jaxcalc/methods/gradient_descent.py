@@ -40,10 +40,7 @@ class GradientDescent(Method):
         self, state: GradientDescentState, evaluation: Evaluation, lower: Array | None, upper: Array | None
     ) -> GradientDescentState:
         """Moves to the trial if it is finite and aims at the next point."""
-        finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
-        x = jnp.where(finite, state.trial, state.x)
-        value = jnp.where(finite, evaluation.value, state.value)
-        gradient = jnp.where(finite, evaluation.gradient, state.gradient)
+        finite, x, value, gradient = move_if_finite(state, evaluation)
         trial = descend(x, gradient, self.learning_rate)
         stalled = ~finite | jnp.all(trial == x, axis=0)
         return GradientDescentState(trial, x, value, gradient, state.nit + finite, stalled)
@@ -74,6 +71,14 @@ def gradient_descent(learning_rate: float | Array = 0.01) -> GradientDescent:
     Source: A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées (1847).
     """
     return GradientDescent(learning_rate)
+
+
+def move_if_finite(state: Any, evaluation: Evaluation) -> tuple[Array, Array, Array, Array]:
+    """Returns whether the evaluation is finite, and x, value and gradient: at the trial where it is."""
+    finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
+    x = jnp.where(finite, state.trial, state.x)
+    value = jnp.where(finite, evaluation.value, state.value)
+    return finite, x, value, jnp.where(finite, evaluation.gradient, state.gradient)
 
 
 def descend(x: Any, gradient: Any, learning_rate: float | Array) -> Any:

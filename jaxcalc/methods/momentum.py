@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.gradient_descent import descend
-from jaxcalc.methods.lane_algebra import all_finite
+from jaxcalc.methods.gradient_descent import descend, move_if_finite
 from jaxcalc.methods.method import Evaluation, Method, register, static_field
 
 
@@ -42,10 +41,7 @@ class Momentum(Method):
         self, state: MomentumState, evaluation: Evaluation, lower: Array | None, upper: Array | None
     ) -> MomentumState:
         """Moves to the trial if it is finite, adds the gradient to the velocity and aims at the next point."""
-        finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
-        x = jnp.where(finite, state.trial, state.x)
-        value = jnp.where(finite, evaluation.value, state.value)
-        gradient = jnp.where(finite, evaluation.gradient, state.gradient)
+        finite, x, value, gradient = move_if_finite(state, evaluation)
         decay = jnp.asarray(self.decay, x.dtype)
         velocity = decay * state.velocity + gradient
         trial = descend(x, gradient + decay * velocity if self.nesterov else velocity, self.learning_rate)

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.engine.objective import check_value
+from jaxcalc.engine.objective import check_value, start_dtype
 from jaxcalc.engine.programs import compiled
 from jaxcalc.methods.gradient_descent import descend
-from jaxcalc.optimize.door import arrays, as_tuple
+from jaxcalc.optimize.door import arrays, as_tuple, whole_number
 
 
 class Path(NamedTuple):
@@ -52,12 +51,8 @@ def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps
 
     Source: A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées (1847).
     """
-    if not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0; it is {steps!r}.")
-    x0 = jax.tree.map(
-        lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(float), arrays("x0", x0)
-    )
-    return compiled(_path, [fun])(steps, x0, learning_rate, arrays("args", as_tuple(args)))
+    x0 = jax.tree.map(lambda leaf: leaf.astype(start_dtype(leaf.dtype)), arrays("x0", x0))
+    return compiled(_path, [fun])(whole_number("steps", steps, 0), x0, learning_rate, arrays("args", as_tuple(args)))
 
 
 def _path(functions: list[Callable], steps: int, x0: Any, learning_rate: Array, args: tuple) -> Path:
