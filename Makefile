@@ -6,16 +6,45 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test test-all lint format bench clean
+# The newest Python there is besides, for the newest JAX; empty where there is none.
+LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-python $(version))))
+# What depends most on JAX: the engine, derivatives, transformations.
+LATEST_TESTS := tests/test_engine.py tests/test_implicit.py tests/test_batching.py tests/test_composition.py tests/test_export.py
+
+.PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
+	format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/jaxcalc demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --slow
+	$(BIN)/python -m pytest -n auto --dist worksteal --slow
+
+test-latest:
+	test -n "$(LATEST_PYTHON)" || { echo "there is no Python 3.12 or 3.13 here"; exit 1; }
+	$(MAKE) VENV=$(VENV)-latest PYTHON=$(LATEST_PYTHON) $(VENV)-latest/.test
+	$(VENV)-latest/bin/python -m pytest -n auto --dist worksteal $(LATEST_TESTS)
+
+# The methods to compile for accelerators; all of them where this is empty. With QUICK=1 one program of each.
+METHODS ?=
+QUICK ?=
+ACCELERATORS = -m accelerators $(if $(QUICK),--quick)
+
+# Each compiler in an environment and a process of its own. CUDA's packages would ask for all of its libraries, which
+# compiling does not need.
+accelerators: accelerators-tpu accelerators-cuda
+
+accelerators-tpu: $(VENV)-tpu/.tpu
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 $(VENV)-tpu/bin/python $(ACCELERATORS) tpu $(METHODS)
+
+accelerators-cuda: $(VENV)-cuda/.cuda
+	JAX_PLATFORMS=cpu XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false" \
+		$(VENV)-cuda/bin/python $(ACCELERATORS) cuda $(METHODS)
+
+accelerator-environments: $(VENV)-tpu/.tpu $(VENV)-cuda/.cuda
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -31,6 +60,14 @@ bench: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .cache
+
+$(VENV)-tpu/.tpu $(VENV)-cuda/.cuda: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$(if $(findstring tpu,$@),'jax[tpu]',--no-deps nvidia-cuda-nvcc-cu12 \
+		$$($(@D)/bin/python -c "from jaxlib import __version__ as v; print(f'jax-cuda12-plugin=={v} jax-cuda12-pjrt=={v}')"))
+	touch $@
 
 # The stamp says which extras the environment holds; a change of what they ask for installs anew.
 $(VENV)/.%: pyproject.toml constraints.txt

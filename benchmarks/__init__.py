@@ -8,6 +8,10 @@ compares with `peers`, and leaves tables and JSON to `report`.
 ENTRIES = {
     "rosenbrock": "benchmarks.rosenbrock",
     "stragglers": "benchmarks.stragglers",
+    "mapped": "benchmarks.mapped",
     "many_functions": "benchmarks.many_functions",
     "dimensions": "benchmarks.dimensions",
+    "digits": "benchmarks.digits",
+    "tiny_network": "benchmarks.tiny_network",
+    "sgd_step": "benchmarks.sgd_step",
 }

@@ -109,7 +109,9 @@ def run_jaxcalc(method: str, problem: Problem, settings: Settings) -> Outcome:
     result = jax.block_until_ready(solve(maxiter=ITERATIONS))
     taken = time.perf_counter() - start
     status = Status(int(result.status))
-    return Outcome(np.array(result.x), int(result.nfev), taken, status.name, claims=status == Status.SUCCESS)
+    # A product with the Hessian is an evaluation, and counted as one.
+    hessians = int(result.nhev) if REGISTRY[method]().for_size(problem.x0.size).needs == "hessian" else 0
+    return Outcome(np.array(result.x), int(result.nfev), taken, status.name, status == Status.SUCCESS, hessians)
 
 
 def run_optimistix(name: str, problem: Problem, settings: Settings) -> Outcome:
@@ -128,6 +130,23 @@ def run_optimistix(name: str, problem: Problem, settings: Settings) -> Outcome:
     x, steps, ended = jax.block_until_ready(compiled(x0))
     taken = time.perf_counter() - start
     return Outcome(np.array(x), int(steps), taken, "successful" if ended else "max_steps or failed")
+
+
+def run_jaxopt(name: str, problem: Problem, settings: Settings) -> Outcome:
+    """Runs a solver of JAXopt, which stops on the length of the (projected) gradient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, on import
+        import jaxopt
+
+    solver = getattr(jaxopt, name)(problem.fun, tol=settings.gtol, maxiter=ITERATIONS, implicit_diff=False)
+    bounds = () if problem.lower is None else ((jnp.asarray(problem.lower), jnp.asarray(problem.upper)),)
+    x0 = jnp.asarray(problem.inside(problem.x0))
+    compiled = jax.jit(lambda x0, *bounds: solver.run(x0, *bounds)).lower(x0, *bounds).compile()
+    start = time.perf_counter()
+    x, state = jax.block_until_ready(compiled(x0, *bounds))
+    taken = time.perf_counter() - start
+    ended = "converged" if state.error <= settings.gtol else "not converged"
+    return Outcome(problem.inside(np.array(x)), int(state.num_fun_eval), taken, ended)
 
 
 def _scipy(method: str, tolerance: str | None = "gtol", **options) -> Callable[[Problem, Settings], Outcome]:
@@ -149,4 +168,7 @@ SOLVERS: dict[str, tuple[tuple[str, ...], Callable[[Problem, Settings], Outcome]
     "scipy-trust-constr": (BOUNDED, _scipy("trust-constr", xtol=1e-12, maxiter=ITERATIONS)),
     "optimistix-bfgs": (UNCONSTRAINED, partial(run_optimistix, "BFGS")),
     "optimistix-lbfgs": (UNCONSTRAINED, partial(run_optimistix, "LBFGS")),
+    "jaxopt-bfgs": (UNCONSTRAINED, partial(run_jaxopt, "BFGS")),
+    "jaxopt-lbfgs": (UNCONSTRAINED, partial(run_jaxopt, "LBFGS")),
+    "jaxopt-lbfgsb": (BOUNDED, partial(run_jaxopt, "LBFGSB")),
 }

@@ -30,25 +30,29 @@ def pin_to_one_core() -> list[int] | None:
     return sorted(os.sched_getaffinity(0))
 
 
-def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+def seconds(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
     """Returns how long a call took until its arrays were there, and what it returned."""
     import jax
 
-    start = time.perf_counter()
+    start = clock()
     result = jax.block_until_ready(call())
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
-def interleaved(contestants: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, Timing], dict[str, Any]]:
+def interleaved(
+    contestants: Mapping[str, Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[dict[str, Timing], dict[str, Any]]:
     """Times the contestants in turn, A B C A B C ..., so that a slow minute of the machine falls on all of them.
 
-    Every contestant runs once before that, which is its first call; returns the timings and the results by name.
+    Every contestant runs once before that, which is its first call; returns the timings and the results by name. With
+    `time.process_time` as the clock it is the time of this process on its core: where short calls are compared with
+    long ones, which share the core with other processes more often, only that is fair.
     """
     timings, results = {}, {}
     for name, call in contestants.items():
-        first, results[name] = seconds(call)
+        first, results[name] = seconds(call, clock)
         timings[name] = Timing(first, [])
     for _ in range(repeats):
         for name, call in contestants.items():
-            timings[name].seconds.append(seconds(call)[0])
+            timings[name].seconds.append(seconds(call, clock)[0])
     return timings, results

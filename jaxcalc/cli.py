@@ -3,6 +3,7 @@
 typer and rich are imported when the command runs, so that without them it can say what to install.
 """
 
+import csv
 import os
 import sys
 import time
@@ -15,6 +16,11 @@ import numpy as np
 from jaxcalc import demo, plots
 from jaxcalc._version import __version__
 from jaxcalc.methods.method import Status
+from jaxcalc.network import standard
+from jaxcalc.network.comparison import Comparison
+from jaxcalc.network.data import Split, digits
+from jaxcalc.network.data import mnist as mnist_files
+from jaxcalc.network.page import page
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +77,7 @@ def application() -> "Typer":
             _worked_examples(console, output)
             _bootstrap(console, output, study, resamples, seed)
             _basins(console, output, grid)
+            _network(console, output)
         except ImportError as error:
             console.print(str(error), markup=False)
             raise typer.Exit(1) from None
@@ -80,7 +87,89 @@ def application() -> "Typer":
             markup=False,
         )
 
+    _add_compare(app)
     return app
+
+
+def _add_compare(app: "Typer") -> None:
+    """Adds the command `compare`."""
+    import typer
+    from rich.console import Console
+
+    @app.command("compare")
+    def compare(
+        output: Annotated[
+            Path, typer.Option(file_okay=False, help="The folder for the table, the pictures and the page.")
+        ] = Path("jaxcalc-compare"),
+        mnist: Annotated[
+            Path | None, typer.Option(exists=True, file_okay=False, help="A folder with the four IDX files of MNIST.")
+        ] = None,
+        optimizers: Annotated[str, typer.Option(help="Which to compare, names with commas between.")] = ",".join(
+            standard.OPTIMIZERS
+        ),
+        hidden: Annotated[int, typer.Option(min=1, help="Units of the hidden layer.")] = 32,
+        rates: Annotated[int, typer.Option(min=1, help="Learning rates, from 0.0001 to 2.")] = 8,
+        seeds: Annotated[int, typer.Option(min=1, help="Seeds, each a start and a shuffling.")] = 8,
+        epochs: Annotated[int, typer.Option(min=1, help="Passes through the training images.")] = 30,
+        batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
+    ) -> None:
+        """Optimisers compared on handwritten digits: all learning rates and seeds of each in one compiled run."""
+        console = Console()
+        sizes = {"hidden": (hidden,), "rates": rates, "seeds": seeds, "epochs": epochs, "batch_size": batch_size}
+        try:
+            split = digits() if mnist is None else mnist_files(mnist)
+            chosen = [name.strip() for name in optimizers.split(",")]
+            _compare(console, output, split, chosen, "digits" if mnist is None else "MNIST", sizes)
+        except (ImportError, ValueError, FileNotFoundError) as error:
+            console.print(str(error), markup=False)
+            raise typer.Exit(1) from None
+
+
+def _compare(console: "Console", output: Path, split: Split, names: list[str], data: str, sizes: dict) -> None:
+    began = time.perf_counter()
+    comparison = standard.compare_on_images(split, optimizers=names, **sizes)
+    elapsed = time.perf_counter() - began
+    console.print(str(comparison), soft_wrap=True, markup=False, highlight=False)
+    runs = sum(runs.final.size for runs in comparison.runs.values())
+    seconds = sum(runs.seconds for runs in comparison.runs.values())
+    most = "at most " if comparison.interrupted else ""
+    pixels, layers = split.train[0].shape[1], "-".join(map(str, sizes["hidden"]))
+    about = (
+        f"A perceptron of {pixels}-{layers}-{int(split.train[1].max()) + 1} units reads {data}: "
+        f"{len(split.train[1]):,} images to learn from, {len(split.validation[1]):,} to choose by, "
+        f"{len(split.test[1]):,} for the test. {runs:,} trainings of {most}{comparison.epochs} epochs took "
+        f"{seconds:.1f} s ({_device()}), with compiling {elapsed:.1f} s."
+    )
+    console.print(about, soft_wrap=True, markup=False)
+    output.mkdir(parents=True, exist_ok=True)
+    comparison.save(output / "comparison.npz")
+    _write_records(comparison, output / "runs.csv")
+    _save(console, comparison.plot(), output / "comparison.png")
+    # Whoever interrupts wants what there is, at once.
+    options = {key: sizes[key] for key in ("hidden", "batch_size")}
+    looks = {} if comparison.interrupted else standard.closer_looks(comparison, split, **options)
+    for figure, name in zip(looks.values(), ("range_test.png", "landscape.png"), strict=False):
+        _save(console, figure, output / name)
+    text = page(comparison, f"Optimisers compared on {data}", about, looks)
+    (output / "comparison.html").write_text(text, encoding="utf-8")
+    console.print(f"Page: {output / 'comparison.html'}", soft_wrap=True, markup=False)
+
+
+def _write_records(comparison: Comparison, path: Path) -> None:
+    records = comparison.records()
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _network(console: "Console", output: Path) -> None:
+    console.rule("The cost of a neural network, by optimiser")
+    names = ["sgd by hand", "adam", "L-BFGS"]
+    comparison = standard.compare_on_images(digits(), optimizers=names, rates=4, seeds=4, epochs=10)
+    console.print(str(comparison), soft_wrap=True, markup=False, highlight=False)
+    console.print("In full, with ten optimisers: jaxcalc compare", markup=False)
+    _save(console, comparison.plot(), output / "optimizers.png")
 
 
 def _worked_examples(console: "Console", output: Path) -> None:

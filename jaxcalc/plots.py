@@ -62,7 +62,7 @@ def descent(
     lower, upper = interval or (float(x.min()) - margin, float(x.max()) + margin)
     curve = jnp.linspace(lower, upper, 500)
 
-    figure = _figure(7.5, 4.8)
+    figure = blank_figure(7.5, 4.8)
     axes = figure.add_subplot(title=title, xlabel="x", ylabel="f(x)", xlim=(lower, upper))
     axes.plot(curve, values(curve), color="#555555", linewidth=1.8, zorder=1)
     axes.plot(x, values(x), color=COLOURS[5], linewidth=0.8, alpha=0.6, zorder=2)
@@ -123,7 +123,7 @@ def basins(
             f"labels must be a table of the rows of minima, -1 to {len(minima) - 1}; it has shape {labels.shape}"
             + (f" and runs from {labels.min()} to {labels.max()}." if labels.size else ".")
         )
-    figure = _figure(7.0, 8.2)
+    figure = blank_figure(7.0, 8.2)
     axes = figure.add_subplot(title=title, xlabel="$x_0$ of the start", ylabel="$x_1$ of the start", aspect="equal")
     colours = [COLOURS[k % len(COLOURS)] for k in range(len(minima))]
     # A start is the centre of its square, so the outermost squares reach half a square beyond the grid.
@@ -139,7 +139,8 @@ def basins(
     return figure
 
 
-def _figure(width: float, height: float) -> Any:
+def blank_figure(width: float, height: float) -> Any:
+    """Returns a figure of this size in inches that belongs to no window; or raises an ImportError naming the extra."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -21,14 +21,15 @@ PACKAGE = Path(jaxcalc.__file__).parent
 # A module imports only from folders above its own in this list, and freely within its own.
 LAYERS = [
     "_version",
+    "programs",
     "calculus",
     "methods",
     "engine",
     "optimize",
+    "plots",
     "network",
     "scale",
     "problems",
-    "plots",
     "demo",
     "cli",
 ]

@@ -15,17 +15,27 @@ from jaxcalc.problems import PROBLEMS
 METHODS = list(REGISTRY)
 EASY = problems.tagged("easy")
 FIXED_RATE = {"gradient_descent", "momentum"}  # converge where their rate suits the curvature, the caller's choice
+WITH_HESSIANS = {"trust_region", "trust_ncg"}
+FIRST_ORDER = FIXED_RATE | {"steepest_descent"}  # know one curvature at most: slow where there are several
 
 
 def by_name(items):
     return pytest.mark.parametrize("problem", items, ids=lambda problem: problem.name)
 
 
-def rounding(problem, x, gradient):
-    """The rounding error of the gradient: eps times the curvature's and the gradient's own sizes."""
-    eps = jnp.finfo(gradient.dtype).eps
-    hessian = jnp.abs(jax.hessian(problem.fun)(x)).max()
-    return 100 * eps * (hessian * (1 + jnp.abs(x).max()) + jnp.abs(gradient).max())
+@functools.cache
+def recomputed(problem):
+    """x (N, ...) -> the value, the largest component of the gradient and its rounding error, (N,) each.
+
+    The last is eps times the curvature's and the gradient's own sizes.
+    """
+
+    def at(x):
+        value, gradient = jax.value_and_grad(problem.fun)(x)
+        largest, hessian = jnp.abs(gradient).max(), jnp.abs(jax.hessian(problem.fun)(x)).max()
+        return value, largest, 100 * jnp.finfo(x.dtype).eps * (hessian * (1 + jnp.abs(x).max()) + largest)
+
+    return jax.jit(jax.vmap(at))
 
 
 def starts(problem, count=48, dtype=float):
@@ -35,18 +45,37 @@ def starts(problem, count=48, dtype=float):
     return jnp.asarray(problem.x0 + noise * (1 + np.abs(problem.x0)), dtype)
 
 
+def cap(problem):
+    return 3000 if problem in EASY else 500
+
+
 @functools.cache
+def together(shape):
+    """The problems of this shape, and one function of all of them: fewer programs are to be compiled."""
+    alike = [problem for problem in PROBLEMS if problem.x0.shape == shape]
+    return alike, lambda x, which: jax.lax.switch(which, [problem.fun for problem in alike], x)
+
+
+@functools.cache
+def solved_together(name, shape, dtype):
+    """One program a method, shape and dtype serves several contracts."""
+    alike, fun = together(shape)
+    x0 = jnp.concatenate([starts(problem, dtype=dtype) for problem in alike])
+    which, caps = (np.repeat(of_each, 48) for of_each in (range(len(alike)), [cap(problem) for problem in alike]))
+    return alike, x0, jc.minimize_many(fun, x0, (which,), method=name, maxiter=caps)
+
+
 def solved(name, problem, dtype=float):
-    """One program a method, problem and dtype serves several contracts."""
-    x0 = starts(problem, dtype=dtype)
-    return x0, jc.minimize_many(problem.fun, x0, method=name, maxiter=3000 if problem in EASY else 500)
+    alike, x0, result = solved_together(name, problem.x0.shape, dtype)
+    rows = slice(48 * alike.index(problem), 48 * (alike.index(problem) + 1))
+    return x0[rows], jax.tree.map(lambda leaf: leaf[rows], result)
 
 
 @by_name(PROBLEMS)
 @pytest.mark.parametrize("name", METHODS)
 def test_converges_to_a_known_minimum(name, problem):
-    if name in FIXED_RATE and problem not in EASY:
-        pytest.skip("the rate of 0.01 is not made for this curvature")
+    if name in FIRST_ORDER and problem not in EASY:
+        pytest.skip("one rate for all directions is not made for this curvature")
     _, result = solved(name, problem)
     assert result.check() is result
     distance = jnp.abs(result.x[:, None] - problem.minima[None]).reshape(48, len(problem.minima), -1).max(-1)
@@ -63,26 +92,37 @@ def test_honest(name, problem, dtype):
     x0, result = solved(name, problem, dtype)
     assert result.x.dtype == result.jac.dtype == result.fun.dtype == dtype
     gtol = 1e-3 if dtype == jnp.float32 else 1e-5
-    gradient = jax.vmap(jax.grad(problem.fun))(result.x)
-    largest = jnp.abs(gradient).reshape(48, -1).max(1)
-    allowed = 1.01 * gtol + jax.vmap(lambda x, g: rounding(problem, x, g))(result.x, gradient)
-    assert jnp.all(jnp.where(result.success, largest <= allowed, True))
-    capped = 3000 if problem in EASY else 500
-    assert jnp.all(jnp.where(result.status == jc.Status.MAX_ITERATIONS, result.nit == capped, result.nit <= capped))
-    value = jax.vmap(problem.fun)(result.x)
-    tolerance = 1e3 * jnp.finfo(dtype).eps * (1 + jnp.abs(value))
-    assert jnp.all(jnp.where(jnp.isfinite(value), jnp.abs(result.fun - value) <= tolerance, True))
+    value, largest, rounding = map(np.asarray, recomputed(problem)(result.x))
+    success, status, nit, fun = map(np.asarray, (result.success, result.status, result.nit, result.fun))
+    assert (largest <= 1.01 * gtol + rounding)[success].all()
+    capped = status == jc.Status.MAX_ITERATIONS
+    assert (nit[capped] == cap(problem)).all()
+    assert (nit <= cap(problem)).all()
+    finite, tolerance = np.isfinite(value), 1e3 * np.finfo(dtype).eps * (1 + np.abs(value))
+    assert (np.abs(fun - value) <= tolerance)[finite].all()
     if name not in FIXED_RATE:
-        assert jnp.all(result.fun <= jax.vmap(problem.fun)(x0))
+        assert (fun <= np.asarray(recomputed(problem)(x0)[0])).all()
 
 
 @by_name(PROBLEMS)
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in FIXED_RATE])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in FIRST_ORDER])
 def test_single_precision_converges_too(name, problem):
     _, result = solved(name, problem, jnp.float32)
     share = jnp.mean(result.success)
     # At a condition of 10^6 the gradient's own rounding error comes near gtol.
     assert share >= (0.9 if problem.name == "ellipsoid" else 0.98), result.message
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_single_precision_converges_as_often(name):
+    """Beside double precision, with default settings, less 2 points; over all problems that suit single precision."""
+    suited = [problem for problem in PROBLEMS if problem.name != "ellipsoid"]
+    problems = [problem for problem in suited if name not in FIRST_ORDER or problem in EASY]
+    single, double = (
+        np.mean([solved(name, problem, dtype)[1].success for problem in problems])
+        for dtype in (jnp.float32, jnp.float64)
+    )
+    assert single >= double - 0.02
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -98,6 +138,11 @@ def test_counts_what_it_evaluates(name):
     jax.effects_barrier()
     assert len(calls) == result.nfev
     assert 0 < result.nit < result.nfev
+    if name in WITH_HESSIANS:
+        assert result.nit <= result.nhev <= result.nfev
+        assert (result.nhev == result.nfev) == (name == "trust_region")
+    else:
+        assert result.nhev is None
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -169,14 +214,21 @@ def test_neighbours_and_order_do_not_touch_a_result(name):
         assert jc.Status.UNBOUNDED in status[kind == 2]
 
 
+def in_units(x, of_value, of_x):
+    """A valley in other units; these are numbers of the call, so that all of them share one program."""
+    return of_value * PROBLEMS[1].fun(x / of_x)
+
+
+def solved_in_units(name, of_value=1.0, of_x=1.0):
+    gtol = 1e-6 * of_value / of_x
+    return jc.minimize_many(in_units, of_x * starts(PROBLEMS[1]), shared=(of_value, of_x), method=name, gtol=gtol)
+
+
 @pytest.mark.parametrize("power", [-6, -3, 3, 6])
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in FIXED_RATE])
 def test_the_scale_of_the_value_changes_nothing(name, power):
     c = 2.0 ** round(power / np.log10(2))
-    x0 = starts(PROBLEMS[1])
-    fun = PROBLEMS[1].fun
-    plain = jc.minimize_many(fun, x0, method=name, gtol=1e-6)
-    scaled = jc.minimize_many(lambda x: c * fun(x), x0, method=name, gtol=1e-6 * c)
+    plain, scaled = solved_in_units(name), solved_in_units(name, of_value=c)
     np.testing.assert_array_equal(plain.status, scaled.status)
     np.testing.assert_array_equal(plain.nfev, scaled.nfev)
     np.testing.assert_allclose(plain.x, scaled.x, rtol=1e-9)
@@ -186,10 +238,7 @@ def test_the_scale_of_the_value_changes_nothing(name, power):
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in FIXED_RATE])
 def test_the_scale_of_the_variables_changes_nothing(name, power):
     c = 2.0 ** round(power / np.log10(2))
-    x0 = starts(PROBLEMS[1])
-    fun = PROBLEMS[1].fun
-    plain = jc.minimize_many(fun, x0, method=name, gtol=1e-6)
-    scaled = jc.minimize_many(lambda x: fun(x / c), c * x0, method=name, gtol=1e-6 / c)
+    plain, scaled = solved_in_units(name), solved_in_units(name, of_x=c)
     np.testing.assert_array_equal(plain.status, scaled.status)
     np.testing.assert_array_equal(plain.nfev, scaled.nfev)
     np.testing.assert_allclose(plain.x, scaled.x / c, rtol=1e-9)
@@ -198,39 +247,93 @@ def test_the_scale_of_the_variables_changes_nothing(name, power):
 @pytest.mark.parametrize("c", [1e-6, 1e-3, 1e3, 1e6])
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in FIXED_RATE])
 def test_any_scale_gives_the_same_minimum(name, c):
-    problem = PROBLEMS[1]
-    result = jc.minimize_many(lambda x: c * problem.fun(x / c), c * starts(problem), method=name, gtol=1e-6)
-    result.check()
+    result = solved_in_units(name, of_value=c, of_x=c).check()
     np.testing.assert_allclose(result.x / c, np.ones((48, 2)), atol=1e-3)
+
+
+AWKWARD = {
+    "parabola": lambda x: jnp.sum(x**2),
+    "logarithm": lambda x: jnp.sum(jnp.log(x)),
+    "abyss": lambda x: jnp.where(x[0] < 5, -jnp.inf, x[0] ** 2),
+    "constant": lambda x: 0 * x[0] + 3.0,
+    "quartic": lambda x: jnp.sum((x - 3) ** 4),
+}
+
+
+def awkward(x, which):
+    return jax.lax.switch(which, list(AWKWARD.values()), x)
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_bad_values_are_statuses(name, dtype):
-    def run(fun, x0, **options):
-        return jc.minimize(fun, jnp.asarray(x0, dtype), method=name, **options)
+    def run(which, x0, maxiter=400):
+        start = jnp.asarray(x0, dtype)
+        return jc.minimize(awkward, start, list(AWKWARD).index(which), method=name, maxiter=maxiter)
 
     Status = jc.Status
     for bad in (jnp.nan, jnp.inf, -jnp.inf):
-        assert run(lambda x: jnp.sum(x**2), [bad, 1.0]).status == Status.INVALID
-    outside = run(lambda x: jnp.sum(jnp.log(x)), [-1.0, 1.0])
+        assert run("parabola", [bad, 1.0]).status == Status.INVALID
+    outside = run("logarithm", [-1.0, 1.0])
     assert outside.status == Status.INVALID
     assert not outside.success
     np.testing.assert_array_equal(outside.x, [-1.0, 1.0])
-    assert run(lambda x: jnp.where(x[0] < 5, -jnp.inf, x[0] ** 2), [1.0]).status == Status.UNBOUNDED
-    constant = run(lambda x: 0 * x[0] + 3.0, [1.0, 2.0])
+    assert run("abyss", [1.0, 1.0]).status == Status.UNBOUNDED
+    constant = run("constant", [1.0, 2.0])
     assert constant.status == Status.SUCCESS
     assert (constant.nit, constant.nfev, constant.fun) == (0, 1, 3.0)
-    capped = run(lambda x: jnp.sum((x - 3) ** 4), [0.0], maxiter=2)
+    capped = run("quartic", [0.0, 0.0], maxiter=2)
     assert (capped.status, capped.nit) == (Status.MAX_ITERATIONS, 2)
-    assert run(lambda x: jnp.sum((x - 3) ** 4), [0.0], maxiter=0).nit == 0
+    assert run("quartic", [0.0, 0.0], maxiter=0).nit == 0
 
 
-def test_unbounded_functions_end_as_unbounded():
-    for fun in (lambda x: x[0], lambda x: -jnp.sum(x**2), lambda x: -jnp.exp(x[0]), lambda x: jnp.sum(x**3)):
-        result = jc.minimize(fun, jnp.array([1.0, -1.0]))
-        assert result.status == jc.Status.UNBOUNDED, result.message
-        assert result.fun < -1e18
+@pytest.mark.parametrize("name", METHODS)
+def test_unbounded_functions_end_as_unbounded(name):
+    # Where the slope is constant, steps of a fixed length get nowhere.
+    falling = {"line": lambda x: x[0], "parabola": lambda x: -jnp.sum(x**2), "cubic": lambda x: jnp.sum(x**3)}
+    if name in FIXED_RATE:
+        del falling["line"]
+    functions = list(falling.values())
+    results = jc.minimize_many(functions, [jnp.array([[1.0, -1.0]])] * len(functions), method=name)
+    for label, result in zip(falling, results, strict=True):
+        assert result.status[0] == jc.Status.UNBOUNDED, (label, result.message)
+        assert result.fun[0] < -1e18
+
+
+def test_an_exponential_falls_without_end():
+    assert jc.minimize(lambda x: -jnp.exp(x[0]), jnp.array([1.0, -1.0])).status == jc.Status.UNBOUNDED
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_start_of_zero_gradient(name):
+    """At a minimum it is one at once; at a saddle or a maximum only second derivatives tell."""
+
+    def fun(x, curvature):
+        return jnp.sum(curvature * x**2 + x**4)
+
+    curvature = jnp.array([[1.0, 2.0], [1.0, -1.0], [-1.0, -2.0], [0.0, 0.0]])
+    result = jc.minimize_many(fun, jnp.zeros((4, 2)), curvature, method=name).check()
+    minimum = -jnp.sum(jnp.where(curvature < 0, curvature**2 / 4, 0), axis=1)
+    if name in WITH_HESSIANS:
+        np.testing.assert_allclose(result.fun, minimum, atol=1e-8)
+        at_rest = minimum == 0
+        assert (result.nit[~at_rest] > 0).all()
+    else:
+        at_rest = np.full(4, True)
+    np.testing.assert_array_equal(result.x[at_rest], 0.0)
+    np.testing.assert_array_equal(result.nit[at_rest], 0)
+    if name != "trust_ncg":  # which looks at the curvature in both directions first
+        np.testing.assert_array_equal(result.nfev[at_rest], 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_variable_and_a_thousand(name):
+    def fun(x):
+        return jnp.sum(jnp.cosh(x - 1)) + 0.1 * jnp.sum((x[1:] - x[:-1]) ** 2)
+
+    for n in (1, 1000):
+        result = jc.minimize(fun, jnp.linspace(-1, 2, n), method=name).check()
+        np.testing.assert_allclose(result.x, 1.0, atol=1e-4)
 
 
 def test_a_rate_that_is_too_large_ends_with_the_last_finite_point():
@@ -242,9 +345,12 @@ def test_a_rate_that_is_too_large_ends_with_the_last_finite_point():
     assert jnp.isfinite(result.fun)
 
 
-def test_a_step_out_of_the_domain_is_backed_out_of():
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in FIXED_RATE])
+def test_a_step_out_of_the_domain_is_backed_out_of(name):
     """x - c sqrt(x): a NaN gradient at a rejected trial must not reach the matrix."""
     c = jnp.linspace(0.1, 3, 64)
-    result = jc.minimize_many(lambda x, c: jnp.sum(x - c * jnp.sqrt(x)), jnp.full((64, 2), 4.0), (c,), gtol=1e-8)
+    result = jc.minimize_many(
+        lambda x, c: jnp.sum(x - c * jnp.sqrt(x)), jnp.full((64, 2), 4.0), (c,), gtol=1e-8, method=name
+    )
     result.check()
     np.testing.assert_allclose(result.x[:, 0], c**2 / 4, rtol=1e-5)

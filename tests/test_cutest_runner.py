@@ -14,7 +14,7 @@ pytest.importorskip("rich", reason="the tables are in the extra `cli`")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the installed package
 
-from benchmarks import cutest, cutest_solvers  # noqa: E402
+from benchmarks import cutest, cutest_score, cutest_solvers  # noqa: E402
 from benchmarks.cutest_problems import Problem  # noqa: E402
 from benchmarks.cutest_solvers import Outcome, Settings  # noqa: E402
 
@@ -48,16 +48,16 @@ def row(solver="jaxcalc-bfgs", problem="P", value: float | None = 0.0, gradient=
     ],
 )
 def test_solved_is_flat_and_as_low_as_the_best(value, gradient, best, solved):
-    assert cutest.is_solved(row(value=value, gradient=gradient), best) is solved
+    assert cutest_score.is_solved(row(value=value, gradient=gradient), best) is solved
 
 
 def test_row_of_a_solver_that_hung_is_not_solved():
-    assert not cutest.is_solved({"problem": "P", "status": "hung"}, 0.0)
+    assert not cutest_score.is_solved({"problem": "P", "status": "hung"}, 0.0)
 
 
 def test_best_is_over_all_solvers_and_finite_values():
     rows = [row(value=3.0), row("scipy-bfgs", value=-1.0, gradient=1.0), row("other", value=None), row(problem="Q")]
-    assert cutest.best_values(rows) == {"P": -1.0, "Q": 0.0}
+    assert cutest_score.best_values(rows) == {"P": -1.0, "Q": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_best_is_over_all_solvers_and_finite_values():
     ],
 )
 def test_a_claim_is_checked_against_the_recomputed_gradient(more, dishonest):
-    assert cutest.is_dishonest(row(**more)) is dishonest
+    assert cutest_score.is_dishonest(row(**more)) is dishonest
 
 
 def test_projected_gradient_is_cut_off_at_the_bounds():
@@ -85,15 +85,15 @@ def test_projected_gradient_is_cut_off_at_the_bounds():
 @pytest.mark.parametrize("name", ["jaxcalc-bfgs", "scipy-bfgs", "scipy-trust-exact"])
 def test_solvers_solve_and_count(name):
     found = cutest.measured(FREE, name, 1e-5, 10.0)
-    assert cutest.is_solved(found, 0.0)
+    assert cutest_score.is_solved(found, 0.0)
     assert 2 <= found["evaluations"] <= 20
-    assert not cutest.is_dishonest(found)
+    assert not cutest_score.is_dishonest(found)
     assert json.loads(json.dumps(found)) == found
 
 
 def test_bounded_solver_ends_inside_the_box():
     found = cutest.measured(BOXED, "scipy-lbfgs", 1e-5, 10.0)
-    assert cutest.is_solved(found, 0.25)
+    assert cutest_score.is_solved(found, 0.25)
 
 
 def test_time_that_is_up_returns_the_best_point_seen(monkeypatch):
@@ -105,17 +105,29 @@ def test_time_that_is_up_returns_the_best_point_seen(monkeypatch):
 def test_false_claim_of_a_solver_is_found(monkeypatch):
     liar = (("unconstrained",), lambda problem, settings: Outcome(problem.x0, 1, 0.0, "SUCCESS", claims=True))
     monkeypatch.setitem(cutest_solvers.SOLVERS, "liar", liar)
-    assert cutest.is_dishonest(cutest.measured(FREE, "liar", 1e-5, 1.0))
+    assert cutest_score.is_dishonest(cutest.measured(FREE, "liar", 1e-5, 1.0))
+
+
+def test_profile_is_work_over_the_least_work(tmp_path):
+    rows = [row(problem="P", evaluations=6, hessians=3), row("scipy-bfgs", "P", evaluations=4, hessians=0)]
+    rows += [row(problem="Q", evaluations=5, hessians=0), row("scipy-bfgs", "Q", value=1.0, hessians=0)]
+    rows += [row(problem="R", gradient=1.0, hessians=0), row("scipy-bfgs", "R", gradient=1.0, hessians=0)]
+    found = cutest_score.profile(cutest_score.Score.of(rows, "unconstrained"))
+    np.testing.assert_array_equal(found["jaxcalc-bfgs"], [12 / 4, 1, np.inf])  # n = 2 evaluations for each Hessian
+    np.testing.assert_array_equal(found["scipy-bfgs"], [1, np.inf, np.inf])
+    pytest.importorskip("matplotlib", reason="the picture is in the extra `plots`")
+    cutest_score.draw_profile(rows, str(tmp_path / "profile.png"))
+    assert (tmp_path / "profile.png").stat().st_size > 10_000
 
 
 def test_score_medians_and_what_is_lost():
     rows = [row(problem=name, evaluations=k) for k, name in enumerate("PQR", 10)]
     rows += [row("scipy-bfgs", name, evaluations=k, value=-1.0 if name == "R" else 0.0) for k, name in enumerate("PQR")]
-    score = cutest.Score.of(rows, "unconstrained")
+    score = cutest_score.Score.of(rows, "unconstrained")
     assert score.solved == {"jaxcalc-bfgs": {"P", "Q"}, "scipy-bfgs": {"P", "Q", "R"}}
     assert score.median("jaxcalc-bfgs", score.common("jaxcalc-bfgs", "scipy-bfgs")) == 10.5
     assert score.lost("jaxcalc-bfgs") == {"R": ["scipy-bfgs"]}
-    assert cutest.Score.of(rows, "bounded").rows == {}
+    assert cutest_score.Score.of(rows, "bounded").rows == {}
 
 
 def test_file_of_an_interrupted_run_is_read_and_the_later_row_counts(tmp_path):
@@ -156,7 +168,7 @@ def test_worker_survives_a_hang_and_a_crash():
 
 def test_tables_are_printed(capsys):
     rows = [row(value=1.0), row("scipy-bfgs"), {**row("scipy-cg"), "value": None, "gradient": None}]
-    cutest.show(rows)
+    cutest_score.show(rows)
     printed = capsys.readouterr().out
     assert "1 problems that SciPy solves" in printed
     assert "scipy-bfgs" in printed

@@ -17,19 +17,17 @@ from numpy.testing import assert_allclose
 from scipy.special import zeta
 
 from jaxcalc.calculus.derivatives import (
-    curl,
     derivative,
     directional_derivative,
-    divergence,
     gradient,
     hessian,
     hessian_vector_product,
     jacobian,
-    laplacian,
     partial_derivative,
     secant_slope,
     taylor,
 )
+from jaxcalc.calculus.vector_calculus import curl, divergence, laplacian
 
 laws = settings(max_examples=15, deadline=None, derandomize=True)
 numbers = st.floats(-2, 2, allow_subnormal=False)

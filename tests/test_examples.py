@@ -20,7 +20,7 @@ def run(name: str, *arguments: str):
 
 
 def test_all_examples_are_tested():
-    tested = {"bootstrap", "descent_on_the_quartic", "ten_functions_at_once"}
+    tested = {"bootstrap", "descent_on_the_quartic", "ridge_penalties", "ten_functions_at_once"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -46,6 +46,15 @@ def test_bootstrap(capsys):
     printed = capsys.readouterr().out
     assert "100 of 100 SUCCESS" in printed
     assert "mean radius        from +" in printed
+
+
+def test_ridge_penalties(capsys):
+    pytest.importorskip("sklearn")
+    chosen, losses = run("ridge_penalties")
+    # Ten penalties hold one penalty ten times; a grid of as many evaluations does not come as low.
+    assert chosen.fun < losses.min() - 0.005
+    assert len(losses) == chosen.nfev
+    assert "ten, by descent" in capsys.readouterr().out
 
 
 def test_ten_functions_at_once(capsys):

@@ -154,6 +154,19 @@ class TestForms:
             jc.minimize(lambda x: jnp.sum(x**2), jnp.ones(3), method=from_optax(optimizer, like=self.start))
 
 
+def test_bounds_cut_off_every_step():
+    adam = PLAIN["adam"]
+    lower, upper = jnp.full(3, -0.5), jnp.array([0.2, jnp.inf, 1.0])
+    args = (CURVATURE[0], CENTRE[0])
+    result = jc.minimize(bowl, STARTS[0], args, method=as_method(adam), gtol=0.0, maxiter=30, bounds=(lower, upper))
+    x = jnp.clip(STARTS[0], lower, upper)
+    state = adam.init(x)
+    for _ in range(30):
+        updates, state = adam.update(jax.grad(bowl)(x, *args), state, x)
+        x = jnp.clip(jnp.asarray(optax.apply_updates(x, updates)), lower, upper)
+    np.testing.assert_allclose(result.x, x, rtol=1e-9)
+
+
 def test_single_precision():
     optimizer = PLAIN["inject_hyperparams"]
     args = (CURVATURE.astype(jnp.float32), CENTRE.astype(jnp.float32))

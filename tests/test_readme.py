@@ -16,7 +16,12 @@ def test_the_code_runs_and_says_what_it_says(capsys):
     assert "5000 of 5000 SUCCESS: the largest component of the gradient is at most gtol" in printed
     assert "0.38196601125" in printed
     assert "[True, True]" in printed
+    assert "[1.2   0.002]" in printed
     assert "[10.  4.  8.]" in printed
+    assert re.search(r"optimiser +learning rate +validation loss", printed)
+    assert "3.5449077018" in printed
+    assert "['minimum', 'maximum', 'minimum'] -1.0 inf True" in printed
+    assert printed.endswith("saddle\n")
 
 
 def test_the_table_of_statuses_is_the_library_s():

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcalc.calculus.derivatives import as_real, taylor
+from jaxcalc.calculus.checks import as_real
+from jaxcalc.calculus.derivatives import taylor
 
 
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:

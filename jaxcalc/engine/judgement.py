@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.engine.units import from_units, to_units
+from jaxcalc.methods.box import projected_gradient
 from jaxcalc.methods.lane_algebra import all_finite, dot, kernel, max_norm
 from jaxcalc.methods.method import Evaluation, Status
 
@@ -31,12 +33,34 @@ class Verdict(NamedTuple):
     floor: Array  # a value below this is UNBOUNDED
 
 
-def judge(at_start: Array, floor: Array, evaluation: Evaluation, before: Any, after: Any, limits: Limits) -> Verdict:
+class Bounds(NamedTuple):
+    """The box, (n, L) each, or None without bounds."""
+
+    lower: Array | None = None
+    upper: Array | None = None
+
+
+def judge(
+    at_start: Array,
+    floor: Array,
+    evaluation: Evaluation,
+    before: Any,
+    after: Any,
+    leaving: Array | bool,
+    bounds: Bounds,
+    scale: Array | None,
+    limits: Limits,
+) -> Verdict:
     """Says of every lane whether the step from the state `before` to `after` ended its problem, and how."""
-    value, gradient = evaluation
+    value, gradient = evaluation.value, evaluation.gradient
     finite, first_change = all_finite(gradient), dot(gradient, after.trial - before.trial)
     floor = _floor(at_start, value, first_change, floor)
-    seen = Seen(value, finite, floor, max_norm(after.gradient), after.stalled, after.nit)
+    x, lower, upper = from_units((after.x, *bounds), scale)
+    largest = max_norm(projected_gradient(x, to_units(after.gradient, scale), lower, upper))
+    if leaving is not False:
+        # Where a way down that is known leads nowhere, the gradient is all that can be said.
+        largest = jnp.where(leaving & ~after.stalled, jnp.inf, largest)
+    seen = Seen(value, finite, floor, largest, after.stalled, after.nit)
     moved = after.nit > before.nit
     settled_value, settled_x = _settled(before, after, limits)
     status, at_trial = _status(at_start, seen, moved & settled_value, moved & settled_x, limits.gtol, limits.maxiter)
@@ -64,7 +88,7 @@ class Seen(NamedTuple):
     value: Array  # at the trial
     finite: Array  # the gradient at the trial
     floor: Array
-    largest: Array  # component of the gradient at x
+    largest: Array  # component of the projected gradient at x, infinite where x is a saddle that is being left
     stalled: Array
     nit: Array
 

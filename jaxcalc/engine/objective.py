@@ -26,14 +26,14 @@ class Objective:
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
-        example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, start_dtype(leaf.dtype)), x0)
-        flat, self._unravel = ravel_pytree(example)
+        x0 = jax.eval_shape(as_start, x0)
+        flat, self._unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x0))
         if not flat.size:
             raise ValueError("x0 has no variables: its arrays are empty.")
         self.n = flat.size
         self._flat_dtype = flat.dtype
         self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
-        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), example, *args, *shared)
+        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), x0, *args, *shared)
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
         value: Any = output[0] if has_aux else output
@@ -49,21 +49,49 @@ class Objective:
         """Returns lanes (n, L) as a pytree like the start's, leaves (L, ...)."""
         return jax.vmap(self._unravel, in_axes=-1)(x.astype(self._flat_dtype))
 
-    def evaluate(self, x: Array, args: tuple, shared: tuple) -> tuple[Evaluation, PyTree]:
-        """Returns value and gradient of all lanes, and fun's auxiliary output; x and args have their lanes last."""
+    def value(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+        """Returns the value at one problem's x, (n,), and fun's auxiliary output there."""
+        value, aux = self._fun(self._unravel(x.astype(self._flat_dtype)), *args, *shared)
+        return value.astype(self.dtype), aux
 
-        def value(x, args, shared):
-            value, aux = self._fun(self._unravel(x.astype(self._flat_dtype)), *args, *shared)
-            return value.astype(self.dtype), aux
+    def evaluate(
+        self, state: Any, args: tuple, shared: tuple, needs: str, scale: Array | None = None
+    ) -> tuple[Evaluation, PyTree]:
+        """Returns what a method needs at the trial points, and fun's auxiliary output; args and scale have lanes last.
 
-        mapped = jax.vmap(jax.value_and_grad(value, has_aux=True), in_axes=(-1, -1, None), out_axes=-1)
-        (values, aux), gradients = mapped(x, args, shared)
-        return Evaluation(values, gradients), aux
+        The state's points and all derivatives are those of z = x / scale; of scale None, of x itself.
+        """
+
+        def value(z, args, scale, shared):
+            return self.value(z if scale is None else z * scale, args, shared)
+
+        def with_gradient(z, *others):
+            (value_at_z, aux), gradient = jax.value_and_grad(value, has_aux=True)(z, *others)
+            return gradient, (Evaluation(value_at_z, gradient), aux)
+
+        def with_hessian(z, *others):
+            hessian, (evaluation, aux) = jax.jacfwd(with_gradient, has_aux=True)(z, *others)
+            return hessian, (evaluation._replace(hessian=hessian), aux)
+
+        def with_product(z, direction, *others):
+            _, product, (evaluation, aux) = jax.jvp(
+                lambda z: with_gradient(z, *others), (z,), (direction,), has_aux=True
+            )
+            return product, (evaluation._replace(product=product), aux)
+
+        points = (state.trial, state.direction) if needs == "product" else (state.trial,)
+        evaluated = {"gradient": with_gradient, "hessian": with_hessian, "product": with_product}[needs]
+        in_axes = (*(-1 for _ in points), -1, -1, None)
+        return jax.vmap(lambda *inputs: evaluated(*inputs)[1], in_axes, out_axes=-1)(*points, args, scale, shared)
 
 
-def start_dtype(dtype):
-    """Returns the dtype in which fun receives a start: its own, or the default float for integers."""
-    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+def as_start(x0: PyTree) -> PyTree:
+    """Returns a start in the dtypes in which fun receives it: its own, or the default float for integers."""
+
+    def convert(leaf):
+        return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.result_type(float))
+
+    return jax.tree.map(convert, x0)
 
 
 def check_value(value: PyTree) -> None:

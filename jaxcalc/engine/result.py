@@ -10,12 +10,12 @@ from jax import Array
 from jaxcalc.methods.method import Status
 
 MESSAGES = {
-    Status.SUCCESS: "the largest component of the gradient is at most gtol",
+    Status.SUCCESS: "the largest component of the gradient is at most gtol, with bounds of the projected gradient",
     Status.STALLED: "no further decrease can be represented in this precision",
     Status.MAX_ITERATIONS: "maxiter was reached",
     Status.NON_FINITE: "the function or its gradient is not finite beyond x, the last finite point",
     Status.UNBOUNDED: "the function appears to fall without end",
-    Status.INVALID: "the start, or the function or its gradient there, is not finite, or an option is out of range",
+    Status.INVALID: "the start, or the function or its gradient there, is not finite, or an option or a bound is wrong",
     Status.CONVERGED_VALUE: "the last step changed the value by at most ftol of its size",
     Status.CONVERGED_STEP: "the last step changed x by at most xtol of its size",
 }
@@ -33,12 +33,16 @@ class OptimizeResult:
         x: The minimiser, in the form and dtypes of the start; the best answer there is where the problem failed.
         fun: The value at x, in the work dtype.
         jac: The gradient at x, in the form of x.
-        status: An integer code of `Status`. SUCCESS promises that the largest component of `jac` is at most gtol.
+        status: An integer code of `Status`. SUCCESS promises that the largest component of `jac` is at most gtol,
+            with bounds that of x - P(x - jac), P being the projection on the box.
         nit: Iterations: steps that were accepted.
         nfev: Evaluations of value and gradient together, rejected trials included.
         aux: What fun returned beside its value at x, with has_aux=True; otherwise None.
         history: The values of the last k iterates with history=k, the latest last and NaN before the start; otherwise
             None.
+        nhev: How many of the evaluations held the Hessian, or a product with it, of methods that need one; otherwise
+            None.
+        certificate: What kind of point x is, a `Certificate`, with certify=True of `minimize_many`; otherwise None.
     """
 
     x: Any
@@ -49,6 +53,8 @@ class OptimizeResult:
     nfev: Array
     aux: Any = None
     history: Any = None
+    nhev: Any = None
+    certificate: Any = None
 
     @property
     def success(self) -> Array:
@@ -80,6 +86,6 @@ class OptimizeResult:
         return self
 
     def __repr__(self) -> str:
-        fields = ("message", "fun", "x", "jac", "nit", "nfev", "aux")
+        fields = ("message", "fun", "x", "jac", "nit", "nfev", "nhev", "aux")
         values = ((name, getattr(self, name)) for name in fields)
         return "\n".join(f"{name:>7}: {value}" for name, value in values if value is not None)

@@ -8,6 +8,9 @@ from jaxcalc.methods.from_optax import from_optax as from_optax
 from jaxcalc.methods.gradient_descent import gradient_descent as gradient_descent
 from jaxcalc.methods.lbfgs import lbfgs as lbfgs
 from jaxcalc.methods.momentum import momentum as momentum
+from jaxcalc.methods.steepest_descent import steepest_descent as steepest_descent
+from jaxcalc.methods.trust_ncg import trust_ncg as trust_ncg
+from jaxcalc.methods.trust_region import trust_region as trust_region
 
 
 def _is_complete(factory: object) -> bool:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods import line_search
+from jaxcalc.methods.box import reduced
 from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot, kernel, symmetric_matvec, symmetric_update
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
+from jaxcalc.methods.metric import starting_metric
 
 
 class BFGSState(NamedTuple):
@@ -25,7 +27,8 @@ class BFGSState(NamedTuple):
     direction: Array  # (n, L), -H gradient
     search: LineSearch
     H: Array  # (n, n, L)
-    fresh: Array  # (L,) H stands for the identity, of a scale that the next pair (s, y) tells
+    fresh: Array  # (L,) H stands for D, of a scale that the next pair (s, y) tells
+    metric: Array  # (n, L) D
 
 
 @register
@@ -39,25 +42,32 @@ class BFGS(Method):
         value, zeros = jnp.full(lanes, jnp.inf, x0.dtype), jnp.zeros_like(x0)
         never, nit = jnp.zeros(lanes, bool), jnp.full(lanes, -1, jnp.int32)
         search, H = line_search.at_rest(value), jnp.zeros((n, n, lanes), x0.dtype)
-        return BFGSState(x0, x0, value, zeros, nit, never, zeros, search, H, ~never)
+        return BFGSState(x0, x0, value, zeros, nit, never, zeros, search, H, ~never, jnp.ones_like(x0))
 
     def step(self, state: BFGSState, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> BFGSState:
         """Judges the trial; where it is accepted, updates H and begins a search along -H gradient."""
-        verdict = judge(state, evaluation)
-        gradient, s, y = verdict.gradient, verdict.s, verdict.y
+        verdict = judge(state, evaluation, lower, upper)
+        metric = starting_metric(state.nit < 0, verdict.x, verdict.gradient, state.metric)
+        gradient, s, y = reduced(verdict.x, verdict.gradient, lower, upper), verdict.s, verdict.y
 
-        pair = _pair(dot(s, y), dot(y, y), state.fresh)
-        Hg, Hy = _products(state, symmetric_matvec(state.H, gradient), gradient, y, pair.scale)
+        Dy = metric * y
+        pair = _pair(dot(s, y), dot(y, Dy), state.fresh)
+        Hg = symmetric_matvec(state.H, gradient)
+        # Without bounds H (g - y) = -direction: one product with the matrix serves both.
+        Hy = Hg + state.direction if lower is None else symmetric_matvec(state.H, y)
+        Hg, Hy = _at_scale(state.fresh, pair.scale, metric * gradient, Dy, Hg, Hy)
         yHy = dot(y, Hy)
         growth = _growth(pair, yHy, state.search.step_length)
         w = _correction(s, Hy, growth, pair.rho, yHy)
-        H = symmetric_update(state.H, pair.keep * growth, pair.shift, s, w)
+        H = symmetric_update(state.H, pair.keep * growth, pair.shift * metric, s, w)
         downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
-        trial, direction, search, fresh = aim(verdict, downhill, pair.fresh, state.direction)
+        trial, direction, search, fresh = aim(
+            verdict, downhill, pair.fresh, state.direction, lower, upper, metric=metric
+        )
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
-        x, value = verdict.x, verdict.value
-        return BFGSState(trial, x, value, gradient, nit, stalled, direction, search, H, fresh)
+        x, value, gradient = verdict.x, verdict.value, verdict.gradient
+        return BFGSState(trial, x, value, gradient, nit, stalled, direction, search, H, fresh, metric)
 
 
 def bfgs() -> BFGS:
@@ -89,7 +99,7 @@ def bfgs() -> BFGS:
 
 
 class Pair(NamedTuple):
-    """What the pair (s, y) says of H: H <- keep H + shift I + corrections of weight rho."""
+    """What the pair (s, y) says of H: H <- keep H + shift D + corrections of weight rho."""
 
     rho: Array
     scale: Array
@@ -99,9 +109,9 @@ class Pair(NamedTuple):
 
 
 @kernel
-def _pair(sy: Array, yy: Array, fresh: Array) -> Pair:
-    """Without a usable pair rho = 0 leaves H as it is; a fresh H takes the scale s'y / y'y of its first pair."""
-    rho, scale = 1 / sy, sy / yy
+def _pair(sy: Array, yDy: Array, fresh: Array) -> Pair:
+    """Without a usable pair rho = 0 leaves H as it is; a fresh H takes the scale s'y / y'Dy of its first pair."""
+    rho, scale = 1 / sy, sy / yDy
     usable = (sy > 0) & jnp.isfinite(rho) & jnp.isfinite(scale)
     first = fresh & usable
     scale = jnp.where(first, scale, 1)
@@ -115,10 +125,9 @@ def _pair(sy: Array, yy: Array, fresh: Array) -> Pair:
 
 
 @kernel
-def _products(state: BFGSState, Hg: Array, gradient: Array, y: Array, scale: Array):
-    """Returns H g and H y; since H (g - y) = -direction, one product with the matrix serves both."""
-    Hg = jnp.where(state.fresh, scale * gradient, Hg)
-    return Hg, jnp.where(state.fresh, scale * y, Hg + state.direction)
+def _at_scale(fresh: Array, scale: Array, Dg: Array, Dy: Array, Hg: Array, Hy: Array) -> tuple[Array, Array]:
+    """Returns H g and H y, of the scaled D that a fresh H stands for."""
+    return jnp.where(fresh, scale * Dg, Hg), jnp.where(fresh, scale * Dy, Hy)
 
 
 @kernel

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods import line_search
+from jaxcalc.methods.box import reduced
 from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot, kernel
 from jaxcalc.methods.line_search import LineSearch
@@ -50,17 +51,17 @@ class ConjugateGradient(Method):
         self, state: ConjugateGradientState, evaluation: Evaluation, lower: Array | None, upper: Array | None
     ) -> ConjugateGradientState:
         """Judges the trial; where it is accepted, begins a search along a direction conjugate to the last."""
-        verdict = judge(state, evaluation, CURVATURE, CURVATURE)
-        gradient = verdict.gradient
+        verdict = judge(state, evaluation, lower, upper, CURVATURE, CURVATURE)
+        gradient = reduced(verdict.x, verdict.gradient, lower, upper)
         gg, gg_old = dot(gradient, gradient), dot(state.gradient, state.gradient)
         beta = _beta(dot(gradient, verdict.y), gg, gg_old)
         downhill = _direction(gradient, beta, state.direction)
         step_length = _first_length(state.search, dot(gradient, downhill))
         at_start = state.nit < 0
-        trial, direction, search, fresh = aim(verdict, downhill, at_start, state.direction, step_length)
+        trial, direction, search, fresh = aim(verdict, downhill, at_start, state.direction, lower, upper, step_length)
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         fresh = jnp.where(verdict.accepted | verdict.exhausted, fresh, state.fresh)
-        x, value = verdict.x, verdict.value
+        x, value, gradient = verdict.x, verdict.value, verdict.gradient
         return ConjugateGradientState(trial, x, value, gradient, nit, stalled, direction, search, fresh)
 
 

@@ -81,7 +81,7 @@ class FromOptax(Method):
         finite, x, value, gradient = move_if_finite(state, evaluation)
         advance = jax.vmap(self._advance, in_axes=-1, out_axes=-1)
         trial, optimizer = advance(gradient, state.optimizer, x, value)
-        optimizer = _cast(optimizer, _dtypes(state.optimizer))
+        trial, optimizer = jnp.clip(trial, lower, upper), _cast(optimizer, _dtypes(state.optimizer))
         # A step of zero alone is no end: it may belong to a schedule, or to gradients that are being gathered.
         at_rest = jnp.all(trial == x, axis=0) & _unchanged(optimizer, state.optimizer)
         return FromOptaxState(trial, x, value, gradient, state.nit + finite, ~finite | at_rest, optimizer)
@@ -100,7 +100,7 @@ class FromOptax(Method):
 
         update = self.optimizer.transformation.update
         grads, params = self._shaped(gradient), self._shaped(x)
-        updates, state = update(grads, state, params, **_accepted(update, value=value, grad=grads))
+        updates, state = update(grads, state, params, **accepted(update, value=value, grad=grads))
         return self._flat(optax.apply_updates(params, updates)), state
 
     def _shaped(self, flat: Array) -> Any:
@@ -191,7 +191,7 @@ def from_optax(transformation: "optax.GradientTransformation", like: Any = None)
     return FromOptax(ByIdentity(transformation), form)
 
 
-def _accepted(update: Callable, **given: Any) -> dict[str, Any]:
+def accepted(update: Callable, **given: Any) -> dict[str, Any]:
     """Returns what of this an update takes: its type does not tell, for some that say they take more take no more."""
     parameters = inspect.signature(update).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -41,7 +41,7 @@ class GradientDescent(Method):
     ) -> GradientDescentState:
         """Moves to the trial if it is finite and aims at the next point."""
         finite, x, value, gradient = move_if_finite(state, evaluation)
-        trial = descend(x, gradient, self.learning_rate)
+        trial = jnp.clip(descend(x, gradient, self.learning_rate), lower, upper)
         stalled = ~finite | jnp.all(trial == x, axis=0)
         return GradientDescentState(trial, x, value, gradient, state.nit + finite, stalled)
 

@@ -80,6 +80,69 @@ def symmetric_matvec(matrix: Array, vector: Array) -> Array:
 
 @kernel
 def symmetric_update(matrix: Array, keep: Array, shift: Array, a: Array, b: Array) -> Array:
-    """Returns keep M + shift I + a b' + b a' for a symmetric M (n, n, L), scalars (L,) and vectors (n, L)."""
+    """Returns keep M + diag(shift) + a b' + b a' for a symmetric M (n, n, L), keep (L,) and vectors (n, L)."""
     eye = jnp.eye(len(a), dtype=a.dtype)[:, :, None]
     return keep * matrix + shift * eye + a[:, None] * b[None, :] + b[:, None] * a[None, :]
+
+
+@kernel
+def cholesky(matrix: Array, shift: Array) -> tuple[Array, Array]:
+    """Returns U (n, n, L), upper triangular with U'U = M + shift I, and whether there is one, (L,).
+
+    Where there is none, what stands in U is finite or not and of no use.
+    """
+    n = len(matrix)
+    columns = jnp.arange(n)[:, None]
+
+    def eliminate(j, carry):
+        rest, factor, positive = carry
+        row = rest[j]
+        pivot = row[j]
+        row = jnp.where(columns >= j, row / jnp.sqrt(jnp.where(pivot > 0, pivot, 1)), 0)
+        return rest - row[:, None] * row[None, :], factor.at[j].set(row), positive & (pivot > 0)
+
+    start = matrix + shift * jnp.eye(n, dtype=matrix.dtype)[:, :, None]
+    positive = shift == shift
+    _, factor, positive = jax.lax.fori_loop(0, n, eliminate, (start, jnp.zeros_like(matrix), positive))
+    return factor, positive
+
+
+@kernel
+def solve_lower(factor: Array, b: Array) -> Array:
+    """Returns the solution w of U'w = b, (n, L), for U of `cholesky`."""
+
+    def eliminate(j, carry):
+        rest, w = carry
+        entry = rest[j] / factor[j, j]
+        return rest - entry * factor[j], w.at[j].set(entry)
+
+    return jax.lax.fori_loop(0, len(b), eliminate, (b, jnp.zeros_like(b)))[1]
+
+
+@kernel
+def solve_upper(factor: Array, b: Array) -> Array:
+    """Returns the solution x of U x = b, (n, L), for U of `cholesky`."""
+    n = len(b)
+
+    def substitute(turn, x):
+        j = n - 1 - turn
+        return x.at[j].set((b[j] - jnp.sum(factor[j] * x, axis=0)) / factor[j, j])
+
+    return jax.lax.fori_loop(0, n, substitute, jnp.zeros_like(b))
+
+
+@kernel
+def longest_solution(factor: Array) -> Array:
+    """Returns w, (n, L), that solves U'w = e with signs e of +-1 that make w long.
+
+    The solution z of U z = w then has nearly the direction of the least curvature (Cline, Moler, Stewart and Wilkinson
+    1979).
+    """
+
+    def eliminate(j, carry):
+        known, w = carry
+        entry = -(known[j] + jnp.where(known[j] < 0, -1, 1)) / factor[j, j]
+        return known + entry * factor[j], w.at[j].set(entry)
+
+    zeros = jnp.zeros_like(factor[0])
+    return jax.lax.fori_loop(0, len(factor), eliminate, (zeros, zeros))[1]

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods import line_search
+from jaxcalc.methods.box import reduced
 from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot, kernel
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register, static_field
+from jaxcalc.methods.metric import starting_metric
 
 
 class History(NamedTuple):
@@ -20,7 +22,6 @@ class History(NamedTuple):
     s: Array  # (m, n, L)
     y: Array  # (m, n, L)
     rho: Array  # (m, L), 1 / s'y
-    scale: Array  # (L,), s'y / y'y of the newest pair
 
 
 class LBFGSState(NamedTuple):
@@ -35,7 +36,8 @@ class LBFGSState(NamedTuple):
     direction: Array  # (n, L)
     search: LineSearch
     history: History
-    fresh: Array  # (L,) the search is along -gradient and the history is to be forgotten
+    fresh: Array  # (L,) the search is along -D gradient and the history is to be forgotten
+    metric: Array  # (n, L) D, what H is made of
 
 
 @register
@@ -51,18 +53,20 @@ class LBFGS(Method):
         value, zeros = jnp.full(lanes, jnp.inf, x0.dtype), jnp.zeros_like(x0)
         never, nit = jnp.zeros(lanes, bool), jnp.full(lanes, -1, jnp.int32)
         pairs, numbers = jnp.zeros((self.history, n, lanes), x0.dtype), jnp.zeros((self.history, lanes), x0.dtype)
-        history = History(pairs, pairs, numbers, jnp.ones(lanes, x0.dtype))
-        return LBFGSState(x0, x0, value, zeros, nit, never, zeros, line_search.at_rest(value), history, ~never)
+        history = History(pairs, pairs, numbers)
+        search, metric = line_search.at_rest(value), jnp.ones_like(x0)
+        return LBFGSState(x0, x0, value, zeros, nit, never, zeros, search, history, ~never, metric)
 
     def step(self, state: LBFGSState, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> LBFGSState:
         """Judges the trial; where it is accepted, remembers the pair and begins a search along -H gradient."""
-        verdict = judge(state, evaluation)
-        history, fresh = _remember(state.history, state.fresh, verdict.s, verdict.y)
-        downhill = _two_loops(history, verdict.gradient)
-        trial, direction, search, fresh = aim(verdict, downhill, fresh, state.direction)
+        verdict = judge(state, evaluation, lower, upper)
+        metric = starting_metric(state.nit < 0, verdict.x, verdict.gradient, state.metric)
+        history, metric, fresh = _remember(state.history, metric, state.fresh, verdict.s, verdict.y)
+        downhill = _two_loops(history, metric, reduced(verdict.x, verdict.gradient, lower, upper))
+        trial, direction, search, fresh = aim(verdict, downhill, fresh, state.direction, lower, upper, metric=metric)
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         x, value, gradient = verdict.x, verdict.value, verdict.gradient
-        return LBFGSState(trial, x, value, gradient, nit, stalled, direction, search, history, fresh)
+        return LBFGSState(trial, x, value, gradient, nit, stalled, direction, search, history, fresh, metric)
 
 
 def lbfgs(history: int = 10) -> LBFGS:
@@ -72,9 +76,10 @@ def lbfgs(history: int = 10) -> LBFGS:
 
         H <- (I - rho s y') H (I - rho y s') + rho s s',    rho = 1 / s'y,
 
-    by the last `history` steps s and changes y of the gradient make of H = (s'y / y'y) I, of the newest pair, and
-    H g follows from 2 `history` inner products. It keeps 2 n `history` numbers a problem and suits hundreds of
-    variables and more. The steps are the same when the function or the variables are multiplied by a constant.
+    by the last `history` steps s and changes y of the gradient make of a diagonal D, and H g follows from 2 `history`
+    inner products. D remembers, variable by variable, what has left the history: its inverse is the diagonal of the
+    update that it would make of itself. It keeps 2 n `history` numbers a problem and suits hundreds of variables and
+    more. The steps are the same when the function or the variables are multiplied by a constant.
 
     Args:
         history: How many pairs (s, y) a problem remembers, at least 1. Static: another number compiles again.
@@ -87,29 +92,45 @@ def lbfgs(history: int = 10) -> LBFGS:
         >>> bool(jc.minimize(lambda x: (x - 3) ** 4, 0.0, method=jc.methods.lbfgs(history=5)).success)
         True
 
-    Source: D. Liu and J. Nocedal, On the limited memory BFGS method for large scale optimization (1989).
+    Source: D. Liu and J. Nocedal, On the limited memory BFGS method for large scale optimization (1989); J. Gilbert
+    and C. Lemaréchal, Some numerical experiments with variable-storage quasi-Newton algorithms (1989), for D.
     """
     if history < 1:
         raise ValueError(f"history is {history}; L-BFGS needs at least one pair: use history=1 or more.")
     return LBFGS(history)
 
 
-def _remember(history: History, fresh: Array, s: Array, y: Array) -> tuple[History, Array]:
-    """Returns the history with this pair in front where it is usable, and where no pair is known yet."""
-    usable, rho, scale = _pair(dot(s, y), dot(y, y), history.scale)
+def _remember(history: History, metric: Array, fresh: Array, s: Array, y: Array) -> tuple[History, Array, Array]:
+    """Returns the history with this pair in front and D, where it is usable, and where no pair is known yet."""
+    sy, yy = dot(s, y), dot(y, y)
+    usable, rho, scale = _pair(sy, dot(y, metric * y))
+    metric = _learn(metric, rho, scale, sy / yy, s, y, dot(s, s / metric))
     # Lanes accept at different times. That every lane's newest pair comes first costs a pass over the pairs; a ring
     # with a position of its own in every lane costs the same pass to write and a gather for every read.
     known = jnp.where(fresh, 0, history.rho)
     pairs = (_shift(history.s, s, usable), _shift(history.y, y, usable), _shift(known, rho, usable))
-    return History(*pairs, scale), fresh & ~usable
+    return History(*pairs), metric, fresh & ~usable
 
 
 @kernel
-def _pair(sy: Array, yy: Array, scale: Array) -> tuple[Array, Array, Array]:
-    """Returns whether the pair shows positive curvature, its rho and the scale of H."""
-    rho, new = 1 / sy, sy / yy
-    usable = (sy > 0) & jnp.isfinite(rho) & jnp.isfinite(new)
-    return usable, jnp.where(usable, rho, 0), jnp.where(usable, new, scale)
+def _pair(sy: Array, yDy: Array) -> tuple[Array, Array, Array]:
+    """Returns whether the pair shows positive curvature, its rho and the scale of D that it tells."""
+    rho, scale = 1 / sy, sy / yDy
+    usable = (sy > 0) & jnp.isfinite(rho) & jnp.isfinite(scale)
+    return usable, jnp.where(usable, rho, 0), jnp.where(usable, scale, 1)
+
+
+@kernel
+def _learn(metric: Array, rho: Array, scale: Array, mean: Array, s: Array, y: Array, sBs: Array) -> Array:
+    """Returns D at the scale of the pair, and then with its inverse B as the diagonal of what BFGS makes of it.
+
+    B <- B + y y' / s'y - B s s'B / s'Bs. No entry goes further from s'y / y'y than rounding could still tell.
+    """
+    B = 1 / (scale * metric)
+    learnt = 1 / (B + rho * y**2 - (B * s) ** 2 * scale / sBs)
+    learnt = jnp.where((learnt > 0) & jnp.isfinite(learnt), learnt, scale * metric)
+    most = jnp.finfo(s.dtype).eps ** -0.5
+    return jnp.where(rho > 0, jnp.clip(learnt, mean / most, mean * most), metric)
 
 
 @kernel
@@ -118,9 +139,9 @@ def _shift(entries: Array, new: Array, usable: Array) -> Array:
     return jnp.where(usable, jnp.concatenate([new[None], entries[:-1]]), entries)
 
 
-def _two_loops(history: History, gradient: Array) -> Array:
+def _two_loops(history: History, metric: Array, gradient: Array) -> Array:
     """Returns -H gradient by the two-loop recursion (Nocedal 1980); a pair of rho = 0 changes nothing."""
-    s, y, rho, scale = history
+    s, y, rho = history
     count = len(rho)
 
     def newest_first(k, carry):
@@ -134,4 +155,4 @@ def _two_loops(history: History, gradient: Array) -> Array:
 
     # Loops, not unrolled: the same speed, and half the time to compile.
     q, weights = jax.lax.fori_loop(0, count, newest_first, (gradient, jnp.zeros_like(rho)))
-    return -jax.lax.fori_loop(0, count, oldest_first, scale * q)
+    return -jax.lax.fori_loop(0, count, oldest_first, metric * q)

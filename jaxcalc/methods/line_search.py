@@ -60,7 +60,8 @@ def advance(
     start_value: Array,
     value: Array,
     slope: Array,
-    curvature: float = CURVATURE,
+    change: Array | None = None,
+    curvature: float | None = CURVATURE,
     overshoot: float | None = None,
 ) -> tuple[LineSearch, Array, Array]:
     """Judges the trial of a search from `start_value` by its value and slope, (L,) each.
@@ -70,29 +71,37 @@ def advance(
         start_value: f(0).
         value: f(t).
         slope: f'(t).
-        curvature: c2; the smaller, the more exact a search.
+        change: What f'(0) promises for the trial, if that is not t f'(0).
+        curvature: c2; the smaller, the more exact a search. With None the value alone is judged.
         overshoot: Where given, a step with f'(t) > -overshoot f'(0) counts as too long: with c2 this makes the
             conditions the strong ones, |f'(t)| <= c2 |f'(0)|.
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
     """
-    decreased, accepted = _judge(search, start_value, value, slope, curvature, overshoot)
+    change = search.step_length * search.slope if change is None else change
+    decreased, accepted = _judge(search, start_value, value, slope, change, curvature, overshoot)
     following, exhausted = _continue(search, decreased, accepted, value, slope)
     return following, accepted, exhausted
 
 
 @kernel
 def _judge(
-    search: LineSearch, start_value: Array, value: Array, slope: Array, curvature: float, overshoot: float | None
+    search: LineSearch,
+    start_value: Array,
+    value: Array,
+    slope: Array,
+    change: Array,
+    curvature: float | None,
+    overshoot: float | None,
 ) -> tuple[Array, Array]:
     rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(start_value)
-    by_value = value <= start_value + SUFFICIENT_DECREASE * search.step_length * search.slope
+    by_value = value <= start_value + SUFFICIENT_DECREASE * change
     by_slope = (value <= start_value + rounding) & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
     decreased = jnp.isfinite(value) & jnp.isfinite(slope) & (by_value | by_slope)
     if overshoot is not None:
         decreased &= slope <= -overshoot * search.slope
-    return decreased, decreased & (slope >= curvature * search.slope)
+    return decreased, decreased if curvature is None else decreased & (slope >= curvature * search.slope)
 
 
 @kernel
@@ -101,7 +110,8 @@ def _continue(search: LineSearch, decreased: Array, accepted: Array, value: Arra
     low, high = jnp.where(decreased, t, search.low), jnp.where(decreased, search.high, t)
     width = jnp.where(jnp.isinf(high), EXPANSION * t, high - low)
     guess = _interpolate(search, decreased, value, slope)
-    guess = jnp.where(jnp.isnan(guess), low + 0.5 * width, guess)
+    # Where the slope still falls, though a longer step was too long, nothing is known but the bracket.
+    guess = jnp.where(jnp.isnan(guess) | (decreased & (guess >= high)), low + 0.5 * width, guess)
     following = LineSearch(
         search.slope,
         jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width),

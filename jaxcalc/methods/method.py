@@ -20,7 +20,10 @@ from jax import Array
 class Status(enum.IntEnum):
     """How a problem ended.
 
-    SUCCESS is a promise: the largest component of the gradient, as evaluated at the returned x, is at most gtol.
+    SUCCESS is a promise: the largest component of the gradient g, as evaluated at the returned x, is at most gtol; with
+    bounds that of the projected gradient x - P(x - g), P being the projection on the box. A start outside the box is
+    first moved onto it, to the nearest point; INVALID is a start where fun or its gradient is not finite, a box whose
+    lower bound is above its upper, and a scale that is not positive.
     """
 
     SUCCESS = 0
@@ -34,10 +37,12 @@ class Status(enum.IntEnum):
 
 
 class Evaluation(NamedTuple):
-    """What the engine found at the trial points: value (L,) and gradient (n, L)."""
+    """What the engine found at the trial points."""
 
-    value: Array
-    gradient: Array
+    value: Array  # (L,)
+    gradient: Array  # (n, L)
+    hessian: Array | None = None  # (n, n, L), for methods that need it
+    product: Array | None = None  # (n, L), the Hessian times the state's direction, for methods that need it
 
 
 class State(Protocol):
@@ -67,15 +72,30 @@ class Method(abc.ABC):
     fields that shape the program (a history length) are marked `static_field` and are part of the cache key.
     """
 
+    # What an evaluation has to hold: "gradient", beside it the "hessian", or its "product" with `state.direction`.
     needs: ClassVar[str] = "gradient"
 
     @abc.abstractmethod
     def init(self, x0: Array, lower: Array | None, upper: Array | None) -> Any:
-        """Returns the state before the first evaluation, whose `trial` is x0 (n, L)."""
+        """Returns the state before the first evaluation, whose `trial` is x0 (n, L), a point of the box."""
 
     @abc.abstractmethod
     def step(self, state: Any, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> Any:
-        """Takes the evaluation at `state.trial` and returns the next state; pure, with no branch on values."""
+        """Takes the evaluation at `state.trial` and returns the next state; pure, with no branch on values.
+
+        No trial may lie outside the box: lower and upper are (n, L), infinite where there is no bound, or both None.
+        """
+
+    def for_size(self, n: int) -> "Method":
+        """Returns the method that takes the steps where there are n variables: this one, unless another suits n."""
+        return self
+
+    def leaving(self, state: Any) -> Array | bool:
+        """Returns where the method knows of negative curvature at x, (L,), along which it is about to leave.
+
+        There a small gradient is no SUCCESS yet: x is a saddle or a maximum. Methods without Hessians never know.
+        """
+        return False
 
     def default_maxiter(self, n: int) -> int:
         """Returns the iterations that a problem of n variables gets when the caller does not say; SciPy's 200 n."""

@@ -44,7 +44,8 @@ class Momentum(Method):
         finite, x, value, gradient = move_if_finite(state, evaluation)
         decay = jnp.asarray(self.decay, x.dtype)
         velocity = decay * state.velocity + gradient
-        trial = descend(x, gradient + decay * velocity if self.nesterov else velocity, self.learning_rate)
+        ahead = gradient + decay * velocity if self.nesterov else velocity
+        trial = jnp.clip(descend(x, ahead, self.learning_rate), lower, upper)
         # At a turning point the velocity, and with it the step, may be zero for a moment.
         at_rest = jnp.all((trial == x) & (velocity == state.velocity), axis=0)
         return MomentumState(trial, x, value, gradient, state.nit + finite, ~finite | at_rest, velocity)

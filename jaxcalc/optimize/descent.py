@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
-from jaxcalc.engine.objective import check_value, start_dtype
-from jaxcalc.engine.programs import compiled
+from jaxcalc.engine.objective import as_start, check_value
 from jaxcalc.methods.gradient_descent import descend
 from jaxcalc.optimize.door import arrays, as_tuple, whole_number
+from jaxcalc.programs import compiled
 
 
 class Path(NamedTuple):
@@ -51,7 +51,7 @@ def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps
 
     Source: A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées (1847).
     """
-    x0 = jax.tree.map(lambda leaf: leaf.astype(start_dtype(leaf.dtype)), arrays("x0", x0))
+    x0 = as_start(arrays("x0", x0))
     return compiled(_path, [fun])(whole_number("steps", steps, 0), x0, learning_rate, arrays("args", as_tuple(args)))
 
 

@@ -1,5 +1,6 @@
 """One problem, or many of one function or of several, minimised in lanes."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -7,21 +8,28 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.calculus.shards import of_one
 from jaxcalc.engine import lanes as engine
-from jaxcalc.engine.judgement import Limits
+from jaxcalc.engine.batching import closed_over, refilling
+from jaxcalc.engine.implicit import differentiable
+from jaxcalc.engine.judgement import Bounds, Limits
 from jaxcalc.engine.objective import Objective
-from jaxcalc.engine.programs import compiled
 from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.units import power_of_two
 from jaxcalc.methods.method import Method
+from jaxcalc.optimize.certify import certificate
 from jaxcalc.optimize.door import (
     arrays,
     as_tuple,
+    box,
     chosen_method,
+    one_of,
     options,
-    refuse_bounds,
     require_functions,
+    units,
     whole_number,
 )
+from jaxcalc.programs import compiled
 
 if TYPE_CHECKING:
     import optax
@@ -33,6 +41,8 @@ class Shape(NamedTuple):
     lanes: int | None
     history: int
     has_aux: bool
+    unconverged: str
+    certify: bool = False
 
 
 class Problem(NamedTuple):
@@ -42,11 +52,17 @@ class Problem(NamedTuple):
     x0: Any
     args: tuple
     shared: tuple
+    bounds: tuple[Any, Any]
+    scale: Any
     limits: dict[str, Array]
 
 
+# What the derivatives of a problem that did not succeed may be.
+UNCONVERGED = ("nan", "implicit")
 # SciPy's gtol, and what single precision can still tell.
 GTOL = {4: 1e-3, 8: 1e-5}
+# Points that are certified at once: each holds a Hessian.
+CERTIFIED_AT_ONCE = 64
 
 
 def minimize(
@@ -56,12 +72,14 @@ def minimize(
     *,
     method: "str | Method | optax.GradientTransformation" = "bfgs",
     bounds: Any = None,
+    scale: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
     ftol: float | Array | None = None,
     xtol: float | Array | None = None,
     history: int = 0,
     has_aux: bool = False,
+    unconverged: str = "nan",
 ) -> OptimizeResult:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
 
@@ -74,7 +92,12 @@ def minimize(
         args: What fun takes after x, a tuple of arrays or pytrees; anything else is wrapped into one.
         method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
             Optax, made once: an optimiser made anew on every call compiles again.
-        bounds: Not supported yet.
+        bounds: A pair (lower, upper) or a `scipy.optimize.Bounds`; each side is None, a number, an array or a pytree of
+            the form of x0, infinite or None where a variable has no bound. Every method takes them. fun is never
+            evaluated outside; a start outside is moved onto the box. lower = upper fixes a variable.
+        scale: The size of a typical change of each variable, in the forms of a side of the bounds, positive, None being
+            1: the method works with x / scale, which helps where variables are of very different sizes. Rounded to a
+            power of two. What gtol, bounds and the result mean does not change; xtol is about x / scale.
         gtol: The promise of SUCCESS, in units of f / x; by default 1e-5 in float64 and 1e-3 in float32.
         maxiter: The most iterations; by default the method's own, 200 times the number of variables for "bfgs".
         ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE.
@@ -82,6 +105,8 @@ def minimize(
             CONVERGED_STEP.
         history: How many of the last iterates' values to keep, in `result.history`.
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
+        unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
+            those of the formula at the last point.
 
     Returns:
         The result: x, fun, jac, status, success, message, nit, nfev. Values that are not finite, or an option out of
@@ -101,11 +126,12 @@ def minimize(
 
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
     """
-    refuse_bounds(bounds)
     require_functions([fun])
-    shape = Shape(1, whole_number("history", history, 0), has_aux)
+    shape = Shape(None, whole_number("history", history, 0), has_aux, one_of("unconverged", unconverged, UNCONVERGED))
     limits = options("", None, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
-    problem = Problem(chosen_method(method), arrays("x0", x0), (), arrays("args", as_tuple(args)), limits)
+    x0 = arrays("x0", x0)
+    bounds, scale = box("", bounds, x0, batch=False), units("", scale, x0, batch=False)
+    problem = Problem(chosen_method(method), x0, (), arrays("args", as_tuple(args)), bounds, scale, limits)
     return compiled(_solve_single, [fun])(shape, problem)
 
 
@@ -117,6 +143,7 @@ def minimize_many(
     shared: Any = (),
     method: Any = "bfgs",
     bounds: Any = None,
+    scale: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
     ftol: Any = None,
@@ -124,6 +151,8 @@ def minimize_many(
     lanes: int | None = None,
     history: int = 0,
     has_aux: bool = False,
+    unconverged: str = "nan",
+    certify: bool = False,
 ) -> Any:
     """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
 
@@ -142,7 +171,11 @@ def minimize_many(
         shared: What all problems of a function share, without a problem axis, given to fun after args.
         method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
             Optax, made once: an optimiser made anew on every call compiles again.
-        bounds: Not supported yet.
+        bounds: A pair (lower, upper) or a `scipy.optimize.Bounds`; each side is None, a number, an array or a pytree of
+            the form of x0, infinite or None where a variable has no bound; an array with the leading axis N holds
+            bounds of each problem, one without it those of all. fun is never evaluated outside; a start outside is
+            moved onto the box. lower = upper fixes a variable.
+        scale: The size of a typical change of each variable, in the forms of a side of the bounds; see `minimize`.
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.
         maxiter: The most iterations, a number or one for each problem (N,); by default the method's own.
@@ -153,9 +186,12 @@ def minimize_many(
         lanes: How many problems are stepped side by side; by default what suits the device.
         history: How many of the last iterates' values to keep, in `result.history`, (N, history).
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
+        unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
+            those of the formula at the last point.
+        certify: Whether to say of every x what kind of point it is, as `certify` does, in `result.certificate`.
 
-    shared, method, gtol, maxiter, ftol and xtol may be lists of length k where fun is one; a tuple or an array is
-    common to all.
+    shared, method, bounds, scale, gtol, maxiter, ftol and xtol may be lists of length k where fun is one; a tuple or an
+    array is common to all.
 
     Returns:
         The result, every field with the leading axis N, in the order of the input; or a list of k results. A problem
@@ -176,13 +212,18 @@ def minimize_many(
 
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006), for the methods; the lanes are this library's.
     """
-    refuse_bounds(bounds)
     lanes = None if lanes is None else whole_number("lanes", lanes, 1)
-    shape = Shape(lanes, whole_number("history", history, 0), has_aux)
+    shape = Shape(
+        lanes,
+        whole_number("history", history, 0),
+        has_aux,
+        one_of("unconverged", unconverged, UNCONVERGED),
+        bool(certify),
+    )
     several = isinstance(fun, list | tuple)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
-    each = {"x0": x0, "args": args, "shared": shared, "method": method}
+    each = {"x0": x0, "args": args, "shared": shared, "method": method, "bounds": bounds, "scale": scale}
     each |= {"gtol": gtol, "maxiter": maxiter, "ftol": ftol, "xtol": xtol}
     columns = {name: _per_function(name, value, len(functions)) if several else [value] for name, value in each.items()}
     problems = [
@@ -205,21 +246,61 @@ def _solve_all(functions: list, shape: Shape, problems: list[Problem]) -> list[O
 
 
 def _solve(fun: Callable, shape: Shape, problem: Problem) -> OptimizeResult:
-    method, x0, args, shared, limits = problem
-    x0_of_one, args_of_one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (x0, args))
-    objective = Objective(fun, x0_of_one, args_of_one, shared, shape.has_aux)
+    """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
+    closed, problem = closed_over(fun, problem)
+    own = [True] * len(problem.args) + [False] * len(problem.shared)
+
+    def solve(own, problem):
+        return _run(_objective(closed.of(own), shape, problem), shape, problem)
+
+    objective = _objective(closed.of(own), shape, problem)
+    result = differentiable(refilling(solve, own), objective, shape.unconverged == "implicit")(problem)
+    return _certified(objective, problem, result) if shape.certify else result
+
+
+def _certified(objective: Objective, problem: Problem, result: OptimizeResult) -> OptimizeResult:
+    """Returns the result with certificates of its points, which are constants to JAX, as statuses are."""
+    x, args, shared, bounds, limits = jax.lax.stop_gradient(
+        (result.x, problem.args, problem.shared, problem.bounds, problem.limits)
+    )
+    x, count = objective.ravel(x).T, len(result.fun)
+    sides = (
+        jnp.broadcast_to(infinite if side is None else objective.ravel(side).T, x.shape)
+        for side, infinite in zip(bounds, (-jnp.inf, jnp.inf), strict=True)
+    )
+    gtol = jnp.broadcast_to(limits.get("gtol", GTOL[objective.dtype.itemsize]), count).astype(objective.dtype)
+
+    def one(point):
+        x, lower, upper, gtol, args = point
+        return certificate(lambda v: objective.value(v, args, shared)[0], x, lower, upper, gtol)
+
+    points = (x, *sides, gtol, args)
+    if count <= CERTIFIED_AT_ONCE:
+        return dataclasses.replace(result, certificate=jax.vmap(one)(points))
+    return dataclasses.replace(result, certificate=jax.lax.map(one, points, batch_size=CERTIFIED_AT_ONCE))
+
+
+def _objective(fun: Callable, shape: Shape, problem: Problem) -> Objective:
+    x0, args = of_one((problem.x0, problem.args))
+    return Objective(fun, x0, args, problem.shared, shape.has_aux)
+
+
+def _run(objective: Objective, shape: Shape, problem: Problem) -> OptimizeResult:
+    """Solves a queue as it is."""
+    method, x0, args, shared, bounds, scale, limits = problem
+    method = method.for_size(objective.n)
     default = {"gtol": GTOL[objective.dtype.itemsize], "maxiter": method.default_maxiter(objective.n)}
     dtypes = {"maxiter": jnp.int32}
     limits = {name: jnp.asarray(value, dtypes.get(name, objective.dtype)) for name, value in (default | limits).items()}
-    queue = engine.Queue(x0, args, Limits(**limits))
+    queue = engine.Queue(x0, args, Limits(**limits), Bounds(*bounds), power_of_two(scale))
     count = len(jax.tree.leaves(x0)[0])
     if count == 0:
-        return OptimizeResult(*engine.empty_results(objective, 0, shape.history))
+        return OptimizeResult(*engine.empty_results(method, objective, 0, shape.history))
     lanes = shape.lanes or engine.default_lanes(method, objective, queue, count)
     return OptimizeResult(*engine.solve(method, objective, queue, shared, lanes, shape.history))
 
 
-def _problem(label: str, x0, args, shared, method, gtol, maxiter, ftol, xtol) -> Problem:
+def _problem(label: str, x0, args, shared, method, bounds, scale, gtol, maxiter, ftol, xtol) -> Problem:
     """Checks what belongs to one function at the door; nothing of the user's has run yet."""
     x0, args = arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
     path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
@@ -237,7 +318,8 @@ def _problem(label: str, x0, args, shared, method, gtol, maxiter, ftol, xtol) ->
                     f"its leading axis must be {count}. What all problems have in common goes into shared."
                 )
     limits = options(label, count, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
-    return Problem(chosen_method(method), x0, args, arrays(f"shared{label}", as_tuple(shared)), limits)
+    shared, bounds = arrays(f"shared{label}", as_tuple(shared)), box(label, bounds, x0, batch=True)
+    return Problem(chosen_method(method), x0, args, shared, bounds, units(label, scale, x0, batch=True), limits)
 
 
 def _per_function(name: str, value: Any, count: int) -> list:

@@ -14,26 +14,29 @@ import jax
 
 MANY_COMPILATIONS = 10
 
-_programs: dict[Hashable, Callable] = {}
+_programs: dict[tuple, Callable] = {}
 _function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
 
 
-def compiled(run: Callable, functions: Sequence[Callable]) -> Callable:
+def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Callable:
     """Returns (static, *operands) -> run(functions, static, *operands), jitted.
 
     Args:
         run: A module-level function of (functions, static, *operands).
         functions: The user's functions. Two calls with the same objects get the same program.
+        options: Of `jax.jit`.
     """
-    key = (run, *(_identity(fun) for fun in functions))
+    key = (run, repr(options), *(_identity(fun) for fun in functions))
     if key not in _programs:
         references = [_reference(fun, lambda _: _programs.pop(key, None)) for fun in functions]
         for fun in functions:
-            _count(fun)
+            if not any(_identity(fun) in known[2:] for known in _programs):
+                _count(fun)
         # The closure holds no function strongly: the caller does, while a call traces.
         _programs[key] = jax.jit(
             lambda static, *operands: run([reference() for reference in references], static, *operands),
             static_argnums=0,
+            **options,
         )
     return _programs[key]
 

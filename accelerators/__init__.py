@@ -1,0 +1,1 @@
+"""Whether the engine compiles for accelerators that this machine does not have."""

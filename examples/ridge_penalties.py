@@ -1,0 +1,62 @@
+"""A penalty for each feature, chosen by differentiating the cross-validated loss through the fits.
+
+Ten ridge penalties of a regression on 442 patients cannot be searched on a grid: three values each make 59,049
+combinations. But the fits are differentiable, so the penalties descend. Run it with
+`python examples/ridge_penalties.py`; it needs `pip install "jaxcalc[demo]"` for scikit-learn's data.
+"""
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.datasets import load_diabetes
+
+import jaxcalc as jc
+
+jax.config.update("jax_enable_x64", True)
+FOLDS = 5
+
+
+def cost(w, training, penalty, X, y):
+    """The mean squared error over the patients to train on, and the penalties."""
+    return (training @ (X @ w - y) ** 2 / training.sum() + penalty @ w**2) / 2
+
+
+def validation(log_penalty, training, X, y):
+    """The mean squared error over patients that a fit has not seen, one fit for each fold."""
+    fits = jc.minimize_many(cost, jnp.zeros((FOLDS, X.shape[1])), (training,), shared=(jnp.exp(log_penalty), X, y))
+    return jnp.sum((1 - training) * (X @ fits.x.T - y[:, None]).T ** 2) / len(y)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="stop after 10 iterations")
+    maxiter = 10 if parser.parse_args(arguments).short else 100
+
+    data = load_diabetes()
+    X, y = (jnp.asarray((array - array.mean(0)) / array.std(0)) for array in (data.data, data.target))
+    order = np.random.default_rng(0).permutation(len(y))
+    test, rest = order[:110], order[110:]
+    training = jnp.asarray(np.arange(len(rest)) % FOLDS != np.arange(FOLDS)[:, None], float)
+
+    start = jnp.full(X.shape[1], jnp.log(0.1))
+    chosen = jc.minimize(validation, start, (training, X[rest], y[rest]), gtol=1e-4, maxiter=maxiter)
+
+    # As many values of one penalty for all features as the descent has evaluated.
+    grid = jnp.linspace(np.log(1e-4), np.log(1e2), int(chosen.nfev))
+    losses = jax.vmap(lambda p: validation(jnp.full(X.shape[1], p), training, X[rest], y[rest]))(grid)
+    common = jnp.full(X.shape[1], grid[jnp.argmin(losses)])
+
+    print(f"{int(chosen.nfev)} evaluations each     cross-validated   unseen patients")
+    for name, log_penalty in (("one penalty, on a grid", common), ("ten, by descent", chosen.x)):
+        w = jc.minimize(cost, jnp.zeros(X.shape[1]), (jnp.ones(len(rest)), jnp.exp(log_penalty), X[rest], y[rest])).x
+        unseen = jnp.mean((X[test] @ w - y[test]) ** 2)
+        print(f"{name:25} {validation(log_penalty, training, X[rest], y[rest]):14.4f} {unseen:17.4f}")
+    for name, penalty in zip(data.feature_names, np.exp(chosen.x), strict=True):
+        print(f"  {name:4} {penalty:10.2e}")
+    return chosen, losses
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The operators of vector calculus: Laplacian, divergence and curl, of which the first two form no matrix."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from jaxcalc.calculus.checks import as_real, field, promoted, scalar_valued
+from jaxcalc.calculus.derivatives import directional_derivative, jacobian
+
+# Directions that `laplacian` and `divergence` push forward at once: all n of them would need the memory of the
+# n x n matrix whose trace is wanted, one at a time would leave vector units idle.
+_DIRECTIONS_AT_ONCE = 64
+
+
+def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
+    """The sum of the unmixed second derivatives of a scalar function.
+
+    x -> sum_i d2f/dx_i^2, the trace of the Hessian, which is never formed: each term is the second derivative along one
+    axis, by forward mode twice. Law: laplacian(f) == divergence(gradient(f)).
+
+    Args:
+        f: A real scalar function of an array of any shape or of a pytree.
+
+    Returns:
+        A function of x, whose result is a scalar.
+
+    Raises:
+        TypeError: When called, if x is complex or f does not return a real scalar.
+
+    Example:
+        >>> print(laplacian(lambda x: jnp.sum(x**2))(jnp.zeros(3)))
+        6.0
+
+    Schey, "Div, Grad, Curl, and All That" (2005).
+    """
+    values = scalar_valued(f)
+
+    def trace(x):
+        flat, unravel = ravel_pytree(promoted(x))
+
+        def along(i):
+            axis = jnp.zeros_like(flat).at[i].set(1)
+            slope = directional_derivative(lambda x: values(unravel(x)))
+            return directional_derivative(lambda x: slope(x, axis))(flat, axis)
+
+        return _sum_over_axes(along, flat)
+
+    return trace
+
+
+def divergence(F: Callable) -> Callable[[Any], jax.Array]:
+    """The source density of a vector field.
+
+    x -> sum_i dF_i/dx_i, the trace of the Jacobian, which is never formed. Laws: divergence(curl(F)) == 0;
+    divergence(gradient(f)) == laplacian(f).
+
+    Args:
+        F: R^n -> R^n; a function of an array or a pytree whose result has the same structure and shapes.
+
+    Returns:
+        A function of x, whose result is a scalar.
+
+    Raises:
+        TypeError: When called, if x or F(x) is not real.
+        ValueError: When called, if F(x) is not shaped like x.
+
+    Example:
+        >>> print(divergence(lambda x: x**2)(jnp.array([1.0, 2.0])))
+        6.0
+
+    Schey, "Div, Grad, Curl, and All That" (2005).
+    """
+    values = field(F)
+
+    def trace(x):
+        flat, unravel = ravel_pytree(promoted(x))
+
+        def along(i):
+            axis = jnp.zeros_like(flat).at[i].set(1)
+            return jax.jvp(lambda x: ravel_pytree(values(unravel(x)))[0], (flat,), (axis,))[1][i]
+
+        return _sum_over_axes(along, flat)
+
+    return trace
+
+
+def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
+    """The rotation of a vector field in space or in the plane.
+
+    In space x -> (dF_3/dx_2 - dF_2/dx_3, dF_1/dx_3 - dF_3/dx_1, dF_2/dx_1 - dF_1/dx_2); in the plane the last
+    component alone, x -> dF_2/dx_1 - dF_1/dx_2, a scalar. Laws: curl(gradient(f)) == 0; divergence(curl(F)) == 0.
+
+    Args:
+        F: R^3 -> R^3 or R^2 -> R^2, a function of an array of shape (3,) or (2,) whose result has the same shape.
+
+    Returns:
+        A function of x, whose result has shape (3,) in space and () in the plane.
+
+    Raises:
+        TypeError: When called, if x or F(x) is not real.
+        ValueError: When called, if x has another shape than (3,) or (2,), or F(x) is not shaped like x.
+
+    Example:
+        >>> print(curl(lambda x: jnp.stack([-x[1], x[0]]))(jnp.array([5.0, 7.0])))
+        2.0
+
+    Schey, "Div, Grad, Curl, and All That" (2005).
+    """
+    derivatives = jacobian(field(F))
+
+    def rotation(x):
+        x = as_real(x)
+        if x.shape not in ((2,), (3,)):
+            raise ValueError(
+                f"x has shape {x.shape}, but a curl needs shape (3,), or (2,) in the plane; "
+                "for many points at once use jax.vmap(curl(F))"
+            )
+        J = derivatives(x)
+        about_z = J[1, 0] - J[0, 1]
+        return about_z if x.size == 2 else jnp.stack([J[2, 1] - J[1, 2], J[0, 2] - J[2, 0], about_z])
+
+    return rotation
+
+
+def _sum_over_axes(along: Callable, flat: jax.Array) -> jax.Array:
+    if flat.size == 0:
+        return jnp.zeros((), flat.dtype)
+    if flat.size <= _DIRECTIONS_AT_ONCE:
+        return jnp.sum(jax.vmap(along)(jnp.arange(flat.size)))
+    return jnp.sum(jax.lax.map(along, jnp.arange(flat.size), batch_size=_DIRECTIONS_AT_ONCE))

@@ -1,0 +1,125 @@
+"""Slices through the cost around a solution, along directions that are scaled filter by filter."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcalc.network import pictures
+from jaxcalc.optimize.door import arrays, whole_number
+from jaxcalc.programs import compiled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Landscape(NamedTuple):
+    """The cost on a line or a square around a solution.
+
+    Attributes:
+        along: Where, in lengths of the directions, (points,).
+        loss: The cost at params + along * first, (points,), or at params + along * first + along * second, the second
+            along the rows, (points, points).
+    """
+
+    along: np.ndarray
+    loss: np.ndarray
+
+    def plot(self) -> "Figure":
+        """Draws the curve, or the contours.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        return pictures.landscape(self.along, self.loss)
+
+
+def loss_landscape(
+    cost: Callable,
+    params: Any,
+    data: Any,
+    *,
+    dimensions: int = 1,
+    span: float = 1.0,
+    points: int = 51,
+    seed: int = 0,
+    filter_axis: int = 0,
+) -> Landscape:
+    """The cost on a line or a square through a solution, along random directions, filter-normalised.
+
+    A direction is drawn from a normal distribution; each filter of it, what leads into one unit, is then scaled to the
+    length of the same filter of the solution, and what is not part of one (biases) is zero. Without that, a network
+    whose weights are larger, which may be the same function, would look flatter.
+
+    Args:
+        cost: cost(params, data) -> one real number.
+        params: The solution, a pytree of floating arrays.
+        data: What the cost takes after params; by whole, in every point.
+        dimensions: 1 for a line, 2 for a square.
+        span: How far to go to both sides; 1 is as far as the solution's filters are long.
+        points: How many along each direction, at least 2; an odd number has the solution in its middle.
+        seed: Of the directions.
+        filter_axis: The axis of a weight that tells the units apart: 0 for `mlp` and Equinox, -1 for Flax.
+
+    Returns:
+        Where, and the cost there, with `plot()`.
+
+    Raises:
+        ValueError: If an option is out of range, or no leaf of params has two dimensions or more.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxcalc as jc
+        >>> slice_ = jc.loss_landscape(lambda w, _: jnp.sum((w - 1) ** 2), jnp.ones((3, 2)), (), points=3)
+        >>> slice_.loss.round(6).tolist()  # the filters have length sqrt 2 each
+        [6.0, 0.0, 6.0]
+
+    Source: H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein, Visualizing the loss landscape of neural nets (2018).
+    """
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions must be 1 or 2; it is {dimensions!r}.")
+    if not span > 0:
+        raise ValueError(f"span must be positive; it is {span!r}.")
+    params, data = arrays("params", params), arrays("data", data)
+    if not any(jnp.ndim(leaf) > 1 for leaf in jax.tree.leaves(params)):
+        raise ValueError("params has no filters: none of its arrays has two dimensions or more.")
+    along = np.linspace(-span, span, whole_number("points", points, 2))
+    keys = jax.random.split(jax.random.key(seed), 2)[:dimensions]
+    loss = compiled(_slice, [cost])((dimensions, filter_axis), params, data, jnp.asarray(along), keys)
+    return Landscape(along, np.asarray(loss))
+
+
+def filter_normalized(key: Array, params: Any, filter_axis: int) -> Any:
+    """Returns a random direction in the form of params whose filters have the lengths of those of params."""
+    leaves, structure = jax.tree.flatten(params)
+
+    def direction(key: Array, leaf: Array) -> Array:
+        if leaf.ndim < 2:
+            return jnp.zeros_like(leaf)
+        drawn = jax.random.normal(key, leaf.shape, leaf.dtype)
+        others = tuple(axis for axis in range(leaf.ndim) if axis != filter_axis % leaf.ndim)
+        length = lambda of: jnp.sqrt(jnp.sum(of**2, axis=others, keepdims=True))  # noqa: E731
+        return drawn * length(leaf) / length(drawn)
+
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten([direction(key, leaf) for key, leaf in zip(keys, leaves, strict=True)])
+
+
+def _slice(
+    functions: list[Callable], form: tuple[int, int], params: Any, data: Any, along: Array, keys: Array
+) -> Array:
+    """Returns the cost at every point, one after the other: each takes all data."""
+    (cost,), (dimensions, filter_axis) = functions, form
+    directions = [filter_normalized(key, params, filter_axis) for key in keys]
+    grid = jnp.stack(jnp.meshgrid(*[along] * dimensions), axis=-1).reshape(-1, dimensions)
+
+    def at(steps: Array) -> Array:
+        moved = params
+        for step, direction in zip(steps, directions, strict=True):
+            moved = jax.tree.map(lambda x, d, step=step: x + step.astype(x.dtype) * d, moved, direction)
+        return cost(moved, data)
+
+    return jax.lax.map(at, grid).reshape((len(along),) * dimensions)
