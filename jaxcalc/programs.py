@@ -4,13 +4,18 @@ The key is the identity of the user's functions. A program holds them weakly, an
 collected. What else shapes a program (dtypes, shapes, static options) is told apart by `jax.jit` underneath.
 """
 
+import functools
 import types
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MANY_COMPILATIONS = 10
 
@@ -39,6 +44,32 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
             **options,
         )
     return _programs[key]
+
+
+def kernel(fun: Callable[P, T]) -> Callable[P, T]:
+    """Compiles fun as a unit whose results are computed once.
+
+    On a CPU, XLA copies cheap operations into every fusion that uses their result: a formula for one number a lane is
+    then evaluated anew for each of the n^2 entries that it scales. `lax.optimization_barrier` does not help, for it is
+    removed there before operations are fused; a call that must not be inlined stays. Other compilers fuse several
+    results into one kernel by themselves and are left alone.
+    """
+
+    @jax.jit
+    @functools.wraps(fun)
+    def unit(*args):
+        with set_xla_metadata(inlineable=None):
+            return fun(*args)  # pyright: ignore[reportCallIssue]
+
+    def called(*args):
+        with set_xla_metadata(inlineable="false"):
+            return unit(*args)
+
+    @functools.wraps(fun)
+    def on_platform(*args: P.args, **kwargs: P.kwargs) -> T:
+        return jax.lax.platform_dependent(*args, cpu=called, default=fun)
+
+    return on_platform
 
 
 def _identity(fun: Callable) -> Hashable:

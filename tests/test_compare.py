@@ -258,7 +258,9 @@ def test_an_interrupt_keeps_what_there_is(monkeypatch, tmp_path):
             signal.raise_signal(signal.SIGINT)  # what Ctrl-C sends
 
     monkeypatch.setattr("jaxcalc.network.compare.tqdm.update", tell)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     found = compared(validation=VALIDATION)
+    signal.signal(signal.SIGINT, before)
     assert list(found.runs) == ["sgd", "adam"]
     assert [runs.epochs for runs in found.runs.values()] == [3, 2]
     assert found.runs["adam"].judged.shape == (3, 2, 3)

@@ -17,6 +17,11 @@ from jax import Array
 from jax.extend.core import Literal
 
 from jaxcalc.calculus.intervals import EXTENSIONS, OF_ONE_OPERAND, Interval, less_or_equal, outward, select
+from jaxcalc.programs import kernel
+
+# After so many operations what is known so far is computed once and for all: XLA on a CPU may fuse thousands of them
+# into one loop, in which what is used twice is computed twice, and again in each of these, exponentially often.
+UNIT = 64
 
 
 class NoEnclosure(Exception):  # noqa: N818  it is an answer, not an error of the caller's
@@ -81,7 +86,7 @@ def _run(jaxpr: Any, consts: Any, inputs: list, breaks: list[Array]) -> list:
         return atom.val if isinstance(atom, Literal) else values[atom]
 
     values.update(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *inputs), strict=True))
-    for equation in jaxpr.eqns:
+    for place, equation in enumerate(jaxpr.eqns, start=1):
         operands = [read(atom) for atom in equation.invars]
         name, params = equation.primitive.name, equation.params
         if not any(isinstance(operand, Interval) for operand in operands):
@@ -111,7 +116,16 @@ def _run(jaxpr: Any, consts: Any, inputs: list, breaks: list[Array]) -> list:
             raise NoEnclosure(name)
         values.update(zip(equation.outvars, results, strict=True))
         made.update(dict.fromkeys(equation.outvars, equation))
+        if place % UNIT == 0:
+            values.update(_computed_once(values, jaxpr, place))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _computed_once(values: dict, jaxpr: Any, place: int) -> dict:
+    """Returns the intervals that operations from this place on read, as results of a unit that is computed once."""
+    read = {id(atom) for equation in jaxpr.eqns[place:] for atom in equation.invars} | set(map(id, jaxpr.outvars))
+    live = {var: value for var, value in values.items() if isinstance(value, Interval) and id(var) in read}
+    return dict(zip(live, kernel(lambda intervals: intervals)(list(live.values())), strict=True))
 
 
 def _extreme_of(equation: Any, made: dict) -> Any:

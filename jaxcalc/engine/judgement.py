@@ -7,8 +7,9 @@ from jax import Array
 
 from jaxcalc.engine.units import from_units, to_units
 from jaxcalc.methods.box import projected_gradient
-from jaxcalc.methods.lane_algebra import all_finite, dot, kernel, max_norm
+from jaxcalc.methods.lane_algebra import all_finite, dot, max_norm
 from jaxcalc.methods.method import Evaluation, Status
+from jaxcalc.programs import kernel
 
 RUNNING = -1
 # A fall of so many times the scale of the start is without end.

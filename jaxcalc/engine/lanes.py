@@ -21,8 +21,9 @@ from jaxcalc.engine.judgement import RUNNING, Bounds, Limits, Verdict, judge
 from jaxcalc.engine.objective import Objective, PyTree
 from jaxcalc.engine.rows import taken, written
 from jaxcalc.engine.units import from_units, to_units
-from jaxcalc.methods.lane_algebra import all_finite, kernel
+from jaxcalc.methods.lane_algebra import all_finite
 from jaxcalc.methods.method import Evaluation, Method, Status
+from jaxcalc.programs import kernel
 
 # What a method needs that counts as an evaluation of second derivatives.
 SECOND_ORDER = ("hessian", "product")

@@ -8,11 +8,12 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import reduced
-from jaxcalc.methods.descent_search import aim, judge
-from jaxcalc.methods.lane_algebra import dot, kernel, symmetric_matvec, symmetric_update
+from jaxcalc.methods.descent_search import aim, first_step_of, judge
+from jaxcalc.methods.lane_algebra import dot, symmetric_matvec, symmetric_update
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
 from jaxcalc.methods.metric import starting_metric
+from jaxcalc.programs import kernel
 
 
 class BFGSState(NamedTuple):
@@ -35,6 +36,8 @@ class BFGSState(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class BFGS(Method):
     """BFGS; see `bfgs`."""
+
+    first_step: Array | float | None = None
 
     def init(self, x0: Array, lower: Array | None, upper: Array | None) -> BFGSState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
@@ -62,15 +65,16 @@ class BFGS(Method):
         H = symmetric_update(state.H, pair.keep * growth, pair.shift * metric, s, w)
         downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
+        first_step = first_step_of(self.first_step, lower)
         trial, direction, search, fresh = aim(
-            verdict, downhill, pair.fresh, state.direction, lower, upper, metric=metric
+            verdict, downhill, pair.fresh, state.direction, lower, upper, metric=metric, first_step=first_step
         )
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         x, value, gradient = verdict.x, verdict.value, verdict.gradient
         return BFGSState(trial, x, value, gradient, nit, stalled, direction, search, H, fresh, metric)
 
 
-def bfgs() -> BFGS:
+def bfgs(first_step: float | None = None) -> BFGS:
     """The quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno.
 
     Steps along -H g to a point that satisfies the weak Wolfe conditions, with the inverse Hessian H learnt from the
@@ -84,6 +88,10 @@ def bfgs() -> BFGS:
     It keeps n^2 numbers a problem and suits up to some hundred variables. The steps are the same when the function or
     the variables are multiplied by a constant.
 
+    Args:
+        first_step: The length of the first step in lengths of x; None: 0.01, and in a box, which keeps x where it
+            belongs, 3. A short one ends in the basin of its start; most problems with bounds end at some of them.
+
     Returns:
         The method, for `minimize(..., method=...)`.
 
@@ -95,7 +103,7 @@ def bfgs() -> BFGS:
     Source: J. Nocedal and S. Wright, Numerical Optimization, chapter 6 (2006); S. Oren and D. Luenberger,
     Self-scaling variable metric algorithms (1974).
     """
-    return BFGS()
+    return BFGS(first_step)
 
 
 class Pair(NamedTuple):

@@ -8,7 +8,7 @@ there while the others go on (Bertsekas 1982).
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.lane_algebra import kernel
+from jaxcalc.programs import kernel
 
 
 def projected_gradient(x: Array, gradient: Array, lower: Array | None, upper: Array | None) -> Array:

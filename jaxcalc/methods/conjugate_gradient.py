@@ -9,9 +9,10 @@ from jax import Array
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import reduced
 from jaxcalc.methods.descent_search import aim, judge
-from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
+from jaxcalc.programs import kernel
 
 # How exact a search is: |f'(t)| <= 0.2 |f'(0)|. Directions are conjugate only after searches to a minimum; of 0.1 to
 # 0.5 this took the fewest evaluations, and without a bound on the rise several problems were not solved at all.

@@ -12,14 +12,16 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import ahead, feasible, reduced
-from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.line_search import CURVATURE, LineSearch
 from jaxcalc.methods.method import Evaluation
+from jaxcalc.programs import kernel
 
 # The first step moves x by this share of its own length: too short is mended by the search in two trials, too long
 # may leave the basin of the start.
 FIRST_STEP = 0.01
 # In a box, which says what is too long, more than the length itself: most problems with bounds end at some of them.
+# Only for methods that learn curvature: to the others a long first step is not made up for.
 FIRST_IN_BOX = 3.0
 
 
@@ -43,6 +45,11 @@ class Aim(NamedTuple):
     direction: Array  # (n, L)
     search: LineSearch
     fresh: Array  # (L,) the direction is -D gradient
+
+
+def first_step_of(asked: Array | float | None, lower: Array | None) -> Array | float:
+    """Returns the length of a method's first step in lengths of x: what was asked for, or what suits."""
+    return asked if asked is not None else FIRST_STEP if lower is None else FIRST_IN_BOX
 
 
 def judge(
@@ -87,6 +94,7 @@ def aim(
     upper: Array | None,
     step_length: Array | float = 1.0,
     metric: Array | float = 1.0,
+    first_step: Array | float = FIRST_STEP,
 ) -> Aim:
     """Begins a search where the last one has ended, and goes on with the others; no trial is outside the box.
 
@@ -99,14 +107,13 @@ def aim(
         upper: The upper bounds, (n, L), or None.
         step_length: The first trial's length along `downhill`, (L,) or one number.
         metric: The diagonal D of the metric in which -D gradient is the steepest direction, (n, L) or one number.
+        first_step: The length of a first step along -D gradient, in lengths of x.
     """
     x, gradient = verdict.x, reduced(verdict.x, verdict.gradient, lower, upper)
     downhill = feasible(x, verdict.gradient, downhill, lower, upper)
     steepest = -metric * gradient
     slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
-    # Without curvature learnt, as without a metric, a long first step is not made up for.
-    share = FIRST_STEP if lower is None or isinstance(metric, float) else FIRST_IN_BOX
-    begun, fresh, slope, step_length = _aim(verdict, fresh, slope, gDg, xx, step_length, share)
+    begun, fresh, slope, step_length = _aim(verdict, fresh, slope, gDg, xx, step_length, first_step)
     search = line_search.begin(verdict.search, begun, verdict.value, slope, step_length)
     direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)
     return Aim(jnp.clip(trial, lower, upper), direction, search, fresh)
@@ -131,13 +138,13 @@ def _aim(
     gDg: Array,
     xx: Array,
     step_length: Array | float,
-    share: Array | float,
+    first_step: Array | float,
 ):
     """Says where a search begins, whether along -gradient since the direction fails, its slope and first step."""
     fresh = fresh | verdict.exhausted | ~(slope < 0)
     # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
     # Beginning again where a search failed is no start: there a long step was too long.
-    share = jnp.where(verdict.exhausted, FIRST_STEP, share)
+    share = jnp.where(verdict.exhausted, FIRST_STEP, first_step)
     unit = 1 / gDg
     by_value = jnp.square(share * verdict.value) * unit
     first = jnp.sqrt(unit * jnp.where(xx > 0, jnp.square(share) * xx, by_value))

@@ -5,42 +5,12 @@ problems; `jnp.einsum` and `vmap` would move the lanes to the front and transpos
 """
 
 import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.experimental.xla_metadata import set_xla_metadata
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def kernel(fun: Callable[P, T]) -> Callable[P, T]:
-    """Compiles fun as a unit whose results are computed once.
-
-    On a CPU, XLA copies cheap operations into every fusion that uses their result: a formula for one number a lane is
-    then evaluated anew for each of the n^2 entries that it scales. `lax.optimization_barrier` does not help, for it is
-    removed there before operations are fused; a call that must not be inlined stays. Other compilers fuse several
-    results into one kernel by themselves and are left alone.
-    """
-
-    @jax.jit
-    @functools.wraps(fun)
-    def unit(*args):
-        with set_xla_metadata(inlineable=None):
-            return fun(*args)  # pyright: ignore[reportCallIssue]
-
-    def called(*args):
-        with set_xla_metadata(inlineable="false"):
-            return unit(*args)
-
-    @functools.wraps(fun)
-    def on_platform(*args: P.args, **kwargs: P.kwargs) -> T:
-        return jax.lax.platform_dependent(*args, cpu=called, default=fun)
-
-    return on_platform
+from jaxcalc.programs import kernel
 
 
 @kernel

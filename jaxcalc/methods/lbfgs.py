@@ -9,11 +9,12 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import reduced
-from jaxcalc.methods.descent_search import aim, judge
-from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.descent_search import aim, first_step_of, judge
+from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register, static_field
 from jaxcalc.methods.metric import starting_metric
+from jaxcalc.programs import kernel
 
 
 class History(NamedTuple):
@@ -46,6 +47,7 @@ class LBFGS(Method):
     """L-BFGS; see `lbfgs`."""
 
     history: int = static_field(10)
+    first_step: Array | float | None = None
 
     def init(self, x0: Array, lower: Array | None, upper: Array | None) -> LBFGSState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
@@ -63,13 +65,16 @@ class LBFGS(Method):
         metric = starting_metric(state.nit < 0, verdict.x, verdict.gradient, state.metric)
         history, metric, fresh = _remember(state.history, metric, state.fresh, verdict.s, verdict.y)
         downhill = _two_loops(history, metric, reduced(verdict.x, verdict.gradient, lower, upper))
-        trial, direction, search, fresh = aim(verdict, downhill, fresh, state.direction, lower, upper, metric=metric)
+        first_step = first_step_of(self.first_step, lower)
+        trial, direction, search, fresh = aim(
+            verdict, downhill, fresh, state.direction, lower, upper, metric=metric, first_step=first_step
+        )
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         x, value, gradient = verdict.x, verdict.value, verdict.gradient
         return LBFGSState(trial, x, value, gradient, nit, stalled, direction, search, history, fresh, metric)
 
 
-def lbfgs(history: int = 10) -> LBFGS:
+def lbfgs(history: int = 10, first_step: float | None = None) -> LBFGS:
     """The limited-memory quasi-Newton method: BFGS from the last few steps alone.
 
     Steps along -H g to a point that satisfies the weak Wolfe conditions. H is never formed: it is what the updates
@@ -83,6 +88,8 @@ def lbfgs(history: int = 10) -> LBFGS:
 
     Args:
         history: How many pairs (s, y) a problem remembers, at least 1. Static: another number compiles again.
+        first_step: The length of the first step in lengths of x; None: 0.01, and in a box, which keeps x where it
+            belongs, 3. A short one ends in the basin of its start; most problems with bounds end at some of them.
 
     Returns:
         The method, for `minimize(..., method=...)`.
@@ -97,7 +104,7 @@ def lbfgs(history: int = 10) -> LBFGS:
     """
     if history < 1:
         raise ValueError(f"history is {history}; L-BFGS needs at least one pair: use history=1 or more.")
-    return LBFGS(history)
+    return LBFGS(history, first_step)
 
 
 def _remember(history: History, metric: Array, fresh: Array, s: Array, y: Array) -> tuple[History, Array, Array]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.lane_algebra import kernel
+from jaxcalc.programs import kernel
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9

@@ -10,7 +10,7 @@ learn no curvature, and would keep D to the end, do without it.
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.lane_algebra import kernel
+from jaxcalc.programs import kernel
 
 # How far the share of x_i may lie below that of g_i, and how far from zero a variable moves with ease in units of x_i.
 EASE = 3.0

@@ -9,9 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.lane_algebra import all_finite, kernel
+from jaxcalc.methods.lane_algebra import all_finite
 from jaxcalc.methods.line_search import VALUE_ROUNDING
 from jaxcalc.methods.method import Evaluation
+from jaxcalc.programs import kernel
 
 # A step is taken if f falls by this share of what the model promised.
 ACCEPTED = 1e-4

@@ -8,9 +8,10 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.descent_search import aim, judge
-from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.line_search import EXPANSION, LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
+from jaxcalc.programs import kernel
 
 # A step may rise above the last value, but not above all of so many (Raydan 1997).
 MEMORY = 10

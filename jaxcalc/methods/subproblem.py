@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.methods.lane_algebra import cholesky, dot, kernel, longest_solution, solve_lower, solve_upper
+from jaxcalc.methods.lane_algebra import cholesky, dot, longest_solution, solve_lower, solve_upper
+from jaxcalc.programs import kernel
 
 # How far |s| may be from the radius, and the model's value from the least, in shares of them.
 EDGE, HARD = 0.1, 0.2

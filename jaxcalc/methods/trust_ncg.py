@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods.box import is_free, reduced
-from jaxcalc.methods.lane_algebra import dot, kernel
+from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Evaluation, Method, register
 from jaxcalc.methods.region import SHRINKAGE, adapted_radius, first_radius, judge
+from jaxcalc.programs import kernel
 
 # The model is solved until its gradient is this share of f's; near a minimum, more exactly.
 FORCING = 0.5

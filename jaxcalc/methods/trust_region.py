@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods.box import is_free, reduced
-from jaxcalc.methods.lane_algebra import cholesky, dot, kernel, symmetric_matvec
+from jaxcalc.methods.lane_algebra import cholesky, dot, symmetric_matvec
 from jaxcalc.methods.method import Evaluation, Method, register
 from jaxcalc.methods.metric import starting_metric
 from jaxcalc.methods.region import adapted_radius, first_radius, judge
 from jaxcalc.methods.subproblem import norm_bound, solve_subproblem
 from jaxcalc.methods.trust_ncg import trust_ncg
+from jaxcalc.programs import kernel
 
 # The most variables whose Hessian is formed and factored.
 MOST_DENSE = 32

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxcalc.methods.descent_search import FIRST_STEP
 from jaxcalc.methods.method import Method, Status
 from jaxcalc.optimize.blocks import Blocks, Ends, joined
 from jaxcalc.optimize.certify import Certificate, PointKind
@@ -104,7 +105,7 @@ def multistart(
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
     require_functions([fun])
-    args, chosen = arrays("args", as_tuple(args)), chosen_method(method)
+    args, chosen = arrays("args", as_tuple(args)), _staying(chosen_method(method))
     known = jax.tree.map(jax.lax.stop_gradient, args)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((known, bounds, starts))):
         raise TypeError(
@@ -124,6 +125,15 @@ def multistart(
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
         found = _with_derivatives(blocks, found, args)
     return found if many else found[0]
+
+
+def _staying(method: Any) -> Method:
+    """Returns the method with short first steps, unless it says itself how long they are.
+
+    A descent is to end in the basin of its start: otherwise counts tell nothing, and small basins are jumped over.
+    """
+    short = getattr(method, "first_step", FIRST_STEP) is None
+    return dataclasses.replace(method, first_step=FIRST_STEP) if short else method
 
 
 class Sample(NamedTuple):
