@@ -147,7 +147,7 @@ def goldstein_price(x: Array) -> Array:
 
 
 def shubert(x: Array) -> Array:
-    """760 minima, 18 of them global (Shubert 1972)."""
+    """722 minima inside the box and 39 on its boundary, 18 of them global (Shubert 1972)."""
     i = np.arange(1, 6)
     return jnp.prod(jnp.sum(i * jnp.cos((i + 1) * x[:, None] + i), axis=1))
 
