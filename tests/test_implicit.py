@@ -240,6 +240,29 @@ def test_batch_and_single_agree():
         np.testing.assert_array_equal(np.delete(batch[k], k, axis=1), 0)
 
 
+def one_of_two(x, kind, a):
+    """With an index of each problem a switch between functions, which JAX maps but cannot then transpose."""
+    return jax.lax.switch(kind, [lambda x: jnp.sum((x - a) ** 2), lambda x: jnp.sum(jnp.cosh(x - 2 * a))], x)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_switch_on_an_index_of_each_problem(mapped):
+    kinds, x0 = jnp.array([0, 1, 0]), jnp.ones((3, 2))
+
+    def total(a):
+        if mapped:
+            solve = lambda x0, kind, a: jc.minimize(one_of_two, x0, (kind, a), gtol=1e-10)  # noqa: E731
+            return jnp.sum(jax.vmap(solve)(x0, kinds, a).x ** 2)
+        return jnp.sum(jc.minimize_many(one_of_two, x0, (kinds, a), gtol=1e-10).x ** 2)
+
+    a = jnp.array([1.0, 2.0, 3.0])
+    value, gradient = jax.value_and_grad(total)(a)
+    np.testing.assert_allclose(value, jnp.sum(2 * a**2 * jnp.array([1, 4, 1])), rtol=1e-9)
+    np.testing.assert_allclose(gradient, 4 * a * jnp.array([1, 4, 1]), rtol=1e-9)
+    forward = jax.jvp(total, (a,), (jnp.ones(3),))[1]
+    np.testing.assert_allclose(forward, gradient.sum(), rtol=1e-12)
+
+
 def test_no_problems():
     jacobian = jax.jacrev(lambda p: jc.minimize_many(ridge, jnp.zeros((0, 4)), shared=(p, X, Y)).x)(PENALTY)
     assert jacobian.shape == (0, 4, 4)

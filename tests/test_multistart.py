@@ -1,5 +1,6 @@
 """The minima of a box: the known sets, honesty about what failed, counts, many problems, derivatives, and the door."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -108,7 +109,7 @@ def minima_of_shuberts_function():
         lambda t: -np.sum(i * (i + 1) ** 2 * np.cos((i + 1) * t + i)),
     )
     grid = np.linspace(-10, 10, 2001)
-    cells = [cell for cell in zip(grid[:-1], grid[1:], strict=True) if slope(cell[0]) * slope(cell[1]) < 0]
+    cells = [cell for cell in itertools.pairwise(grid) if slope(cell[0]) * slope(cell[1]) < 0]
     zeros = [scipy.optimize.brentq(slope, *cell, xtol=1e-12) for cell in cells]
     inside = [(a, b) for a in zeros for b in zeros if bend(a) * g(b) > 0 and bend(b) * g(a) > 0]
     ends = (-10.0, 10.0)
@@ -154,7 +155,7 @@ def test_a_seed_decides_everything_and_another_sample_finds_the_same():
 
 
 def test_many_problems_in_one_run_are_those_of_single_runs():
-    tilts = jnp.array([-0.3, 0.0, 0.2, 2.0])
+    tilts = jnp.array([-0.3, 0.1, 0.2, 2.0])
 
     def solve(tilts, **options):
         return jc.multistart(wells, BOX, args=(tilts,), many=True, starts=64, **options)

@@ -15,6 +15,7 @@ a loss leaves out leave no trace in its gradient.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.flatten_util import ravel_pytree
 
 from jaxcalc.engine.objective import Objective
 from jaxcalc.methods.box import is_free
@@ -117,6 +119,31 @@ def _by_conjugate_gradients(optimality: Callable, times: Callable, x: Array) -> 
     return divide, jnp.array(True)
 
 
+def _change(function: Callable, x: tuple, dx: tuple) -> PyTree:
+    """Returns what dx changes in function(*x), as one linear operation that is transposed as a whole.
+
+    It is transposed as `jax.vjp` does it, before anything is mapped. Mapped first and then transposed step by step, as
+    it would be otherwise, a `lax.switch` on an index of each problem is more than JAX can do.
+    """
+    zero = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(function, *x))
+    # One vector, for what is transposed must be linear in each of its parts.
+    start, unravel = ravel_pytree((dx, zero))
+
+    def add_change(sign: int, vector: Array) -> Array:
+        dx, dy = unravel(vector)
+        change = jax.jvp(function, x, dx)[1]
+        return ravel_pytree((dx, jax.tree.map(lambda y, c: y + sign * c, dy, change)))[0]
+
+    def add_cotangent(vector: Array) -> Array:
+        dx, dy = unravel(vector)
+        return ravel_pytree((jax.tree.map(jnp.add, dx, jax.vjp(function, *x)[1](dy)), dy))[0]
+
+    # The matrix [I 0; -J I], whose inverse is [I 0; J I].
+    matrix, inverse = functools.partial(add_change, -1), functools.partial(add_change, 1)
+    solution = jax.lax.custom_linear_solve(matrix, start, lambda _, b: inverse(b), lambda _, b: add_cotangent(b))
+    return unravel(solution)[1]
+
+
 def _unless_unknown(change: Array, asked: Array, known: Array) -> Array:
     """Returns the change, or nan where it is not known, but zero where zero was asked for."""
     return jnp.where(jnp.all(asked == 0), 0, jnp.where(known, change, jnp.nan))
@@ -151,16 +178,16 @@ def _change_of_result(objective: Objective, problem: Any, change: Any, result: A
             return jnp.where(held, u - x, value_and_gradient(jnp.where(held, x, u), moving)[1])
 
         if carried is None:
-            _, (dvalue, drift) = jax.jvp(lambda moving: value_and_gradient(x, moving), (moving,), (moved,))
+            dvalue, drift = _change(lambda moving: value_and_gradient(x, moving), (moving,), (moved,))
         else:
-            _, (dvalue, drift) = jax.jvp(value_and_gradient, (x, moving), (carried, moved))
+            dvalue, drift = _change(value_and_gradient, (x, moving), (carried, moved))
         dx = change_of_root(optimality, x, jnp.where(held, 0, drift), known, not anyway)
         dx = dx if carried is None else dx + _if_known(carried, known)
-        _, daux = jax.jvp(lambda x, moving: value(x, moving)[1], (x, moving), (dx, moved))
+        daux = _change(lambda x, moving: value(x, moving)[1], (x, moving), (dx, moved))
         djac = None
         if bounded:
             # What a bound holds has a multiplier, which changes; where the gradient is zero it stays so.
-            _, (_, dgradient) = jax.jvp(value_and_gradient, (x, moving), (dx, moved))
+            _, dgradient = _change(value_and_gradient, (x, moving), (dx, moved))
             djac = jnp.where(held, dgradient, 0)
         return dx, _if_known(dvalue, known), djac, daux
 
