@@ -25,6 +25,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.flatten_util import ravel_pytree
 
+from jaxcalc.calculus.shards import varying_axes
 from jaxcalc.engine.objective import Objective
 from jaxcalc.methods.box import is_free
 
@@ -125,6 +126,8 @@ def _change(function: Callable, x: tuple, dx: tuple) -> PyTree:
     It is transposed as `jax.vjp` does it, before anything is mapped. Mapped first and then transposed step by step, as
     it would be otherwise, a `lax.switch` on an index of each problem is more than JAX can do.
     """
+    if varying_axes((x, dx)):  # in `jax.shard_map` the parts of such an operation get types that JAX then refuses
+        return jax.jvp(function, x, dx)[1]
     zero = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(function, *x))
     # One vector, for what is transposed must be linear in each of its parts.
     start, unravel = ravel_pytree((dx, zero))

@@ -183,7 +183,7 @@ def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
     try:
         side = jax.tree.broadcast(side, x0, is_leaf=lambda entry: entry is None)
     except ValueError as error:
-        raise TypeError(f"{name} must be None, a number, an array, or of the form of x0: {error}") from None
+        raise TypeError(f"{name} must be None, a number, an array, or of the form of x: {error}") from None
 
     def like_start(path, x, bound):
         bound = jnp.asarray(missing if bound is None else bound)
@@ -195,7 +195,7 @@ def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
         if not fits or jnp.iscomplexobj(bound):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} has shape {bound.shape} and dtype {bound.dtype}; it must be real "
-                f"and broadcast against x0, which has shape {x.shape}."
+                f"and broadcast against x, which has shape {x.shape}."
             )
         rows = bound.shape[0] if bound.ndim == len(shape) else 1
         return jnp.broadcast_to(bound.astype(jax.eval_shape(as_start, x).dtype), (rows, *shape[1:]))
@@ -210,7 +210,7 @@ def _check_order(label: str, path: tuple, lower: Array, upper: Array) -> None:
         if len(wrong):
             where = f"{jax.tree_util.keystr(path)}{wrong[0].tolist() or ''}"
             raise ValueError(
-                f"bounds{label}: lower must be at most upper; at x0{where} lower is {lower[0][tuple(wrong[0])]} and "
+                f"bounds{label}: lower must be at most upper; at x{where} lower is {lower[0][tuple(wrong[0])]} and "
                 f"upper is {upper[0][tuple(wrong[0])]}."
             )
 
