@@ -225,7 +225,7 @@ def test_the_box_is_that_of_the_start_s_own_dtype():
         ((jnp.zeros(3), None), ValueError, "broadcast"),
         ((jnp.zeros((4, 2)), None), ValueError, "broadcast"),
         ((1j, None), ValueError, "real"),
-        ((jnp.array([0.0, 2.0]), 1.0), ValueError, r"x0\[1\] lower is 2.0"),
+        ((jnp.array([0.0, 2.0]), 1.0), ValueError, r"x\[1\] lower is 2.0"),
         ((jnp.nan, None), ValueError, "lower is nan"),
         (({"a": 0.0}, None), TypeError, "form of x"),
     ],
