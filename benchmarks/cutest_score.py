@@ -114,7 +114,7 @@ def draw_profile(rows: list[Row], path: str) -> None:
     # This library's solvers come first, so that their colours are told apart best.
     solvers = sorted({row["solver"] for row in rows}, key=lambda solver: (not solver.startswith("jaxcalc"), solver))
     colours = dict(zip(solvers, itertools.cycle((*COLOURS, ELSEWHERE)), strict=False))
-    figure = Figure(figsize=(6 * len(kinds), 5), layout="constrained")
+    figure = Figure(figsize=(6 * len(kinds), 6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         ratios = profile(Score.of(rows, kind))
@@ -128,7 +128,9 @@ def draw_profile(rows: list[Row], path: str) -> None:
             axes.step(solved, shares, where="post", color=colours[solver], label=label, lw=width, ls=style)
         axes.set(xscale="log", xlim=(1, 100), ylim=(0, 1), xlabel="work, over the least of any solver")
         axes.set(ylabel="share of the problems solved", title=kind)
-        axes.legend(loc="lower right", fontsize=7, title="solver, problems solved", title_fontsize=7)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=7, title="solver, problems solved"
+        )
     figure.savefig(path, dpi=90)
 
 
