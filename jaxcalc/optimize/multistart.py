@@ -53,7 +53,8 @@ def multistart(
     """Finds the distinct local minima of fun(x, *args) in a box, the best first, and says how many it may have missed.
 
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of
-       `minimize_many`.
+       `minimize_many`. Their first steps are short, 0.01 lengths of x unless the method says otherwise, so that most
+       end in the basin of their start.
     2. *Merge*: two ends are the same minimum if f does not rise on the line between them. The share of starts that
        each minimum draws tells how many minima are likely to be missing (Boender and Rinnooy Kan).
     3. *Search*: if at least half a minimum is expected to be missing, further rounds start from points that are made
