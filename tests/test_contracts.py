@@ -326,6 +326,16 @@ def test_a_start_of_zero_gradient(name):
         np.testing.assert_array_equal(result.nfev[at_rest], 1)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("factory", [jc.methods.bfgs, jc.methods.lbfgs])
+def test_the_first_step_has_the_length_that_was_asked_for(factory, dtype):
+    fun = lambda x: 0.5 * jnp.sum((x - 1) ** 2)  # noqa: E731
+    for share in (0.1, np.float64(0.2)):  # whatever its own precision
+        result = jc.minimize(fun, jnp.full(1, 2, dtype), method=factory(first_step=share), maxiter=1)
+        assert result.x.dtype == dtype
+        np.testing.assert_allclose(result.x, 2 - 2 * share, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_one_variable_and_a_thousand(name):
     def fun(x):

@@ -113,6 +113,7 @@ def aim(
     downhill = feasible(x, verdict.gradient, downhill, lower, upper)
     steepest = -metric * gradient
     slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
+    first_step = jnp.asarray(first_step, xx.dtype)
     begun, fresh, slope, step_length = _aim(verdict, fresh, slope, gDg, xx, step_length, first_step)
     search = line_search.begin(verdict.search, begun, verdict.value, slope, step_length)
     direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)
