@@ -125,7 +125,12 @@ def _computed_once(values: dict, jaxpr: Any, place: int) -> dict:
     """Returns the intervals that operations from this place on read, as results of a unit that is computed once."""
     read = {id(atom) for equation in jaxpr.eqns[place:] for atom in equation.invars} | set(map(id, jaxpr.outvars))
     live = {var: value for var, value in values.items() if isinstance(value, Interval) and id(var) in read}
-    return dict(zip(live, kernel(lambda intervals: intervals)(list(live.values())), strict=True))
+    return dict(zip(live, _as_unit(list(live.values())), strict=True))
+
+
+@kernel
+def _as_unit(intervals: list[Interval]) -> list[Interval]:
+    return intervals
 
 
 def _extreme_of(equation: Any, made: dict) -> Any:

@@ -8,7 +8,7 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import reduced
-from jaxcalc.methods.descent_search import aim, first_step_of, judge
+from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot, symmetric_matvec, symmetric_update
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register
@@ -65,9 +65,8 @@ class BFGS(Method):
         H = symmetric_update(state.H, pair.keep * growth, pair.shift * metric, s, w)
         downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
-        first_step = first_step_of(self.first_step, lower)
         trial, direction, search, fresh = aim(
-            verdict, downhill, pair.fresh, state.direction, lower, upper, metric=metric, first_step=first_step
+            verdict, downhill, pair.fresh, state.direction, lower, upper, metric=metric, first_step=self.first_step
         )
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         x, value, gradient = verdict.x, verdict.value, verdict.gradient

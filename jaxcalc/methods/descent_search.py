@@ -47,11 +47,6 @@ class Aim(NamedTuple):
     fresh: Array  # (L,) the direction is -D gradient
 
 
-def first_step_of(asked: Array | float | None, lower: Array | None) -> Array | float:
-    """Returns the length of a method's first step in lengths of x: what was asked for, or what suits."""
-    return asked if asked is not None else FIRST_STEP if lower is None else FIRST_IN_BOX
-
-
 def judge(
     state: Any,
     evaluation: Evaluation,
@@ -94,7 +89,7 @@ def aim(
     upper: Array | None,
     step_length: Array | float = 1.0,
     metric: Array | float = 1.0,
-    first_step: Array | float = FIRST_STEP,
+    first_step: Array | float | None = FIRST_STEP,
 ) -> Aim:
     """Begins a search where the last one has ended, and goes on with the others; no trial is outside the box.
 
@@ -107,12 +102,14 @@ def aim(
         upper: The upper bounds, (n, L), or None.
         step_length: The first trial's length along `downhill`, (L,) or one number.
         metric: The diagonal D of the metric in which -D gradient is the steepest direction, (n, L) or one number.
-        first_step: The length of a first step along -D gradient, in lengths of x.
+        first_step: The length of a first step along -D gradient, in lengths of x; None for what suits the bounds.
     """
     x, gradient = verdict.x, reduced(verdict.x, verdict.gradient, lower, upper)
     downhill = feasible(x, verdict.gradient, downhill, lower, upper)
     steepest = -metric * gradient
     slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
+    if first_step is None:
+        first_step = FIRST_STEP if lower is None else FIRST_IN_BOX
     first_step = jnp.asarray(first_step, xx.dtype)
     begun, fresh, slope, step_length = _aim(verdict, fresh, slope, gDg, xx, step_length, first_step)
     search = line_search.begin(verdict.search, begun, verdict.value, slope, step_length)

@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxcalc.methods import line_search
 from jaxcalc.methods.box import reduced
-from jaxcalc.methods.descent_search import aim, first_step_of, judge
+from jaxcalc.methods.descent_search import aim, judge
 from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.line_search import LineSearch
 from jaxcalc.methods.method import Evaluation, Method, register, static_field
@@ -65,9 +65,8 @@ class LBFGS(Method):
         metric = starting_metric(state.nit < 0, verdict.x, verdict.gradient, state.metric)
         history, metric, fresh = _remember(state.history, metric, state.fresh, verdict.s, verdict.y)
         downhill = _two_loops(history, metric, reduced(verdict.x, verdict.gradient, lower, upper))
-        first_step = first_step_of(self.first_step, lower)
         trial, direction, search, fresh = aim(
-            verdict, downhill, fresh, state.direction, lower, upper, metric=metric, first_step=first_step
+            verdict, downhill, fresh, state.direction, lower, upper, metric=metric, first_step=self.first_step
         )
         nit, stalled = state.nit + verdict.accepted, verdict.exhausted & state.fresh
         x, value, gradient = verdict.x, verdict.value, verdict.gradient
