@@ -219,7 +219,7 @@ def test_the_box_is_that_of_the_start_s_own_dtype():
     ("bounds", "error", "match"),
     [
         ([(0, 1), (0, 1)], TypeError, "low for low"),
-        (((0, 1), (0, 1)), TypeError, "form of x"),
+        (((0, 1), (0, 1)), TypeError, "form of x:"),
         ((0, 1, 2), TypeError, "pair"),
         (0.0, TypeError, "pair"),
         ((jnp.zeros(3), None), ValueError, "broadcast"),
@@ -227,7 +227,7 @@ def test_the_box_is_that_of_the_start_s_own_dtype():
         ((1j, None), ValueError, "real"),
         ((jnp.array([0.0, 2.0]), 1.0), ValueError, r"x\[1\] lower is 2.0"),
         ((jnp.nan, None), ValueError, "lower is nan"),
-        (({"a": 0.0}, None), TypeError, "form of x"),
+        (({"a": 0.0}, None), TypeError, "form of x:"),
     ],
 )
 def test_bad_bounds_are_refused_at_the_door(bounds, error, match):

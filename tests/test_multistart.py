@@ -155,7 +155,7 @@ def test_a_seed_decides_everything_and_another_sample_finds_the_same():
 
 
 def test_many_problems_in_one_run_are_those_of_single_runs():
-    tilts = jnp.array([-0.3, 0.1, 0.2, 2.0])
+    tilts = jnp.array([-0.3, 0.0, 0.2, 2.0])
 
     def solve(tilts, **options):
         return jc.multistart(wells, BOX, args=(tilts,), many=True, starts=64, **options)
@@ -169,7 +169,11 @@ def test_many_problems_in_one_run_are_those_of_single_runs():
         assert abs(int(minima.nfev) - int(single.nfev)) <= 0.05 * int(single.nfev)
     slopes = jax.grad(lambda tilts: sum(minima.fun[0] for minima in solve(tilts, gtol=1e-9)))(tilts)
     best = jnp.stack([minima.x[0] for minima in together])
-    np.testing.assert_allclose(slopes, best[:, 0] - 2 * (best[:, 1] - tilts), atol=1e-5)
+    expected = best[:, 0] - 2 * (best[:, 1] - tilts)
+    # At a tie rounding says which is the best, and may say otherwise at another gtol: the slopes there are 1 and -1.
+    tie = tilts == 0
+    np.testing.assert_allclose(slopes[~tie], expected[~tie], atol=1e-5)
+    np.testing.assert_allclose(jnp.abs(slopes[tie]), jnp.abs(expected[tie]), atol=1e-5)
 
 
 def test_a_saddle_does_not_join_the_minima_beside_it():

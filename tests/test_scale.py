@@ -96,7 +96,7 @@ def test_forms():
         (jnp.nan, ValueError, "positive"),
         (jnp.inf, ValueError, "positive"),
         (jnp.ones(3), ValueError, "broadcast"),
-        ({"a": 1.0}, TypeError, "form of x"),
+        ({"a": 1.0}, TypeError, "form of x:"),
     ],
 )
 def test_what_is_no_scale_is_refused(scale, error, match):
