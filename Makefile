@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # The newest Python there is besides, for the newest JAX; empty where there is none.
 LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-python $(version))))
 # What depends most on JAX: the engine, derivatives, transformations.
-LATEST_TESTS := tests/test_engine.py tests/test_implicit.py tests/test_batching.py tests/test_composition.py tests/test_export.py
+LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
 	format bench clean

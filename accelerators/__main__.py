@@ -17,7 +17,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import jaxcalc as jc
-from jaxcalc.engine.lanes import LANE_MEMORY
+from jaxcalc.core.platform import lane_budget
 from jaxcalc.problems import rosenbrock
 
 COUNT = 65_536
@@ -47,7 +47,7 @@ def compiled(method, n, devices):
 
     def run(x0, b):
         # As many lanes as the library would choose there; here it would choose for a CPU.
-        lanes = min(len(x0), LANE_MEMORY["tpu" if devices[0].platform == "tpu" else "gpu"][1])
+        lanes = min(len(x0), lane_budget("tpu" if devices[0].platform == "tpu" else "gpu").lanes)
         return jc.minimize_many(rosenbrock, x0, (b,), method=method, lanes=lanes)
 
     sharding = SingleDeviceSharding(devices[0])

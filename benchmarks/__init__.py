@@ -1,7 +1,8 @@
 """The benchmark suite: `python -m benchmarks`, or `make bench`.
 
 An entry is a function `run(quick) -> Entry` in a file of its own and one line in `ENTRIES`; it measures with `timing`,
-compares with `peers`, and leaves tables and JSON to `report`.
+compares with `peers`, and leaves the console and the JSON file to `report`, the tables of docs/performance.md to
+`markdown`. Its name is that of the line in `ENTRIES`.
 """
 
 # Name -> module with a function `run`. Modules, not functions: JAX must not start before the process is pinned.

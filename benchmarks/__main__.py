@@ -1,19 +1,14 @@
-"""The command line: `python -m benchmarks [--only NAME ...] [--quick] [--json FILE]`."""
+"""The command line: `python -m benchmarks [--only NAME ...] [--quick | --markdown FILE] [--json FILE]`."""
 
 import argparse
 import importlib
 import sys
 
-from benchmarks import ENTRIES, timing
+from benchmarks import ENTRIES, markdown, timing
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures jaxcalc against its peers.")
-    parser.add_argument("--only", action="append", choices=ENTRIES, metavar="NAME", help=f"of {', '.join(ENTRIES)}")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how fast")
-    parser.add_argument("--json", metavar="FILE", help="also write every single timing to this file")
-    options = parser.parse_args(arguments)
-
+    options = _options(arguments)
     # XLA sizes its thread pool when it starts, so the process is pinned before JAX is imported.
     cores = timing.pin_to_one_core()
     import jax
@@ -27,10 +22,30 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.only or ENTRIES:
         entries.append(importlib.import_module(ENTRIES[name]).run(options.quick))
         report.show(entries[-1])
-        if options.json:  # after each entry: a long run that is cut short keeps what it has measured
+        # After each entry: a long run that is cut short keeps what it has measured.
+        if options.json:
             report.write(options.json, facts, entries, options.quick)
+        if options.markdown:
+            markdown.write(options.markdown, facts, entries[-1])
     report.show_ratios(entries)
     return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures jaxcalc against its peers.")
+    parser.add_argument("--only", action="append", choices=ENTRIES, metavar="NAME", help=f"of {', '.join(ENTRIES)}")
+    parser.add_argument("--json", metavar="FILE", help="also write every single timing to this file")
+    # The figures of a quick run mean nothing, so they must not get into a page.
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how fast")
+    size.add_argument("--markdown", metavar="FILE", help="also write every table between its markers in this file")
+    options = parser.parse_args(arguments)
+    if options.markdown:
+        try:
+            markdown.check(options.markdown, options.only or list(ENTRIES))
+        except (OSError, ValueError) as error:
+            parser.error(f"argument --markdown: {error}")
+    return options
 
 
 if __name__ == "__main__":

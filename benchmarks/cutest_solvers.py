@@ -17,8 +17,9 @@ import scipy.optimize
 
 import jaxcalc as jc
 from benchmarks.cutest_problems import Problem
+from jaxcalc.engine.status import Status
 from jaxcalc.methods import REGISTRY
-from jaxcalc.methods.method import Status
+from jaxcalc.methods.needs import HESSIAN
 
 # Above what any of them needs: whoever runs this far is lost.
 ITERATIONS = 10_000
@@ -110,7 +111,8 @@ def run_jaxcalc(method: str, problem: Problem, settings: Settings) -> Outcome:
     taken = time.perf_counter() - start
     status = Status(int(result.status))
     # A product with the Hessian is an evaluation, and counted as one.
-    hessians = int(result.nhev) if REGISTRY[method]().for_size(problem.x0.size).needs == "hessian" else 0
+    needs = REGISTRY[method]().for_size(problem.x0.size).needs
+    hessians = int(result.nhev) if needs is HESSIAN else 0
     return Outcome(np.array(result.x), int(result.nfev), taken, status.name, status == Status.SUCCESS, hessians)
 
 

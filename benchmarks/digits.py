@@ -7,7 +7,7 @@ from functools import partial
 from benchmarks import timing
 from benchmarks.entry import Entry, Ratio, Row
 from benchmarks.training_loops import TORCH_OPTIMIZERS, optax_loop, torch_loop
-from jaxcalc.network import standard
+from jaxcalc.command import digit_comparison
 from jaxcalc.network.data import digits
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -18,17 +18,17 @@ def run(quick: bool = False) -> Entry:
     rates, epochs, repeats = (2, 1, 2) if quick else (8, 30, 5)
     split = digits()
     steps = len(split.train[1]) // BATCH_SIZE  # an epoch
-    mini_batch = [name for name in standard.OPTIMIZERS if name != "L-BFGS"]
+    mini_batch = [name for name in digit_comparison.OPTIMIZERS if name != "L-BFGS"]
     sizes = {"hidden": (HIDDEN,), "rates": rates, "seeds": rates, "batch_size": BATCH_SIZE, "progress": False}
-    reader = standard.classifier((64, HIDDEN, 10))
-    contestants = {"ours": partial(standard.compare_on_images, split, epochs=epochs, **sizes)}
+    reader = digit_comparison.classifier((64, HIDDEN, 10))
+    contestants = {"ours": partial(digit_comparison.compare_on_images, split, epochs=epochs, **sizes)}
     if HAS_TORCH:
         common = list(TORCH_OPTIMIZERS)
         contestants["ours, those that PyTorch has"] = partial(
-            standard.compare_on_images, split, optimizers=common, epochs=epochs, **sizes
+            digit_comparison.compare_on_images, split, optimizers=common, epochs=epochs, **sizes
         )
     for name in mini_batch:
-        factory = standard.OPTIMIZERS[name]
+        factory = digit_comparison.OPTIMIZERS[name]
         contestants[f"Optax, {name}"] = optax_loop(reader, factory, split, RATE, epochs, BATCH_SIZE)
         if HAS_TORCH and name in TORCH_OPTIMIZERS:
             make = TORCH_OPTIMIZERS[name]

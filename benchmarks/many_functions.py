@@ -71,7 +71,7 @@ def run(quick: bool = False) -> Entry:
         Ratio("many functions: time of one call / sum of the calls alone", one.median / several.median, 1.2, True),
         Ratio("many functions: first call / sum of the first calls alone", one.first / several.first),
     ]
-    return Entry("many functions", f"{len(funs)} functions x {count} problems in one call", rows, ratios)
+    return Entry("many_functions", f"{len(funs)} functions x {count} problems in one call", rows, ratios)
 
 
 def _sum(parts: Sequence[Timing]) -> Timing:

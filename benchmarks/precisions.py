@@ -14,28 +14,28 @@ import numpy as np
 
 import jaxcalc as jc
 from jaxcalc.methods import REGISTRY
-from jaxcalc.problems import PROBLEMS, Problem, tagged
+from jaxcalc.problems import PROBLEMS, KnownProblem, tagged
 
 STARTS = 1_000
 # One rate for all directions is made for these.
-FIXED_RATE, EASY = ("gradient_descent", "momentum"), tagged("easy")
+EASY = tagged("easy")
 # Most points by which single precision may fall behind.
 BEHIND = 2.0
 
 
-def well_scaled() -> list[Problem]:
+def well_scaled() -> list[KnownProblem]:
     """Returns the problems whose Hessian at the minima has a condition that single precision can bear."""
     return [problem for problem in PROBLEMS if _condition(problem) <= 1e4]
 
 
 def compared(method: str, starts: int = STARTS) -> tuple[float, float]:
     """Returns the percentages solved in float32 and in float64, over all problems that the method is made for."""
-    problems = [problem for problem in well_scaled() if method not in FIXED_RATE or problem in EASY]
+    problems = [problem for problem in well_scaled() if not REGISTRY[method]().has_fixed_rate or problem in EASY]
     single, double = (_share(method, problems, dtype, starts) for dtype in (jnp.float32, jnp.float64))
     return single, double
 
 
-def _share(method: str, problems: list[Problem], dtype: type, starts: int) -> float:
+def _share(method: str, problems: list[KnownProblem], dtype: type, starts: int) -> float:
     x0 = [jnp.asarray(_around(problem, starts), dtype) for problem in problems]
     results = jc.minimize_many([problem.fun for problem in problems], x0, method=method)
     gtol = 1e-3 if dtype == jnp.float32 else 1e-5
@@ -46,12 +46,12 @@ def _share(method: str, problems: list[Problem], dtype: type, starts: int) -> fl
     return 100 * float(np.mean(solved))
 
 
-def _around(problem: Problem, starts: int) -> np.ndarray:
+def _around(problem: KnownProblem, starts: int) -> np.ndarray:
     noise = np.random.default_rng(0).normal(size=(starts, *problem.x0.shape))
     return problem.x0 + 0.2 * noise * (1 + np.abs(problem.x0))
 
 
-def _is_flat(problem: Problem, x: jax.Array, gtol: float) -> jax.Array:
+def _is_flat(problem: KnownProblem, x: jax.Array, gtol: float) -> jax.Array:
     """Says whether the gradient, in double precision, is at most gtol and what rounding x and it may add."""
     exact, count = x.astype(float), len(x)
     gradient = jnp.abs(jax.vmap(jax.grad(problem.fun))(exact)).reshape(count, -1).max(1)
@@ -74,7 +74,7 @@ def main() -> int:
     return int(behind)
 
 
-def _condition(problem: Problem) -> float:
+def _condition(problem: KnownProblem) -> float:
     x = np.asarray(problem.minima[0], float)
     hessian = np.asarray(jax.hessian(problem.fun)(x)).reshape(x.size, x.size)
     size = np.abs(np.linalg.eigvalsh(hessian))

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import optax
 
+from jaxcalc.command.digit_comparison import Classifier
 from jaxcalc.network.data import Split
-from jaxcalc.network.standard import Classifier
 
 # PyTorch has no Lion and no L-BFGS for batches.
 TORCH_OPTIMIZERS: dict[str, Callable] = {

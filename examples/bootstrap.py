@@ -8,15 +8,15 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_breast_cancer
 
 import jaxcalc as jc
+from jaxcalc.command.demo import breast_cancer
 
 jax.config.update("jax_enable_x64", True)
 
 
 def cost(b, weights, X, y):
-    """The weighted negative log-likelihood of a logistic regression, with a small ridge, a patient."""
+    """The weighted negative log-likelihood of a logistic regression, with a small ridge, per patient."""
     z = X @ b
     return (weights @ (jax.nn.softplus(z) - y * z) + 0.5 * b[1:] @ b[1:]) / len(y)
 
@@ -26,21 +26,17 @@ def main(arguments=None):
     parser.add_argument("--short", action="store_true", help="draw 100 resamples, not 5,000")
     resamples = 100 if parser.parse_args(arguments).short else 5_000
 
-    data = load_breast_cancer()
-    chosen = [0, 1, 4, 5, 6, 8]  # mean radius, texture, smoothness, compactness, concavity, symmetry
-    features = data.data[:, chosen]
-    features = (features - features.mean(axis=0)) / features.std(axis=0)
-    X = np.column_stack([np.ones(len(features)), features])
-    y = 1.0 - data.target  # malignant
+    # X has a column of ones and six standardised features, y is 1 for a malignant tumour and 0 for a benign one.
+    X, y, names = breast_cancer()
     m, n = X.shape
 
-    # A resample is how often it drew each patient. All fits share X and y; only these m weights are a fit's own.
+    # The weights of a resample are the numbers of times that it draws each patient. All fits share X and y.
     weights = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), size=resamples).astype(float)
     fits = jc.minimize_many(cost, jnp.zeros((resamples, n)), (weights,), shared=(X, y))
     print(fits.message)
 
     lower, upper = np.percentile(fits.check().x, [2.5, 97.5], axis=0)
-    for name, low, high in zip(["intercept", *data.feature_names[chosen]], lower, upper, strict=True):
+    for name, low, high in zip(names, lower, upper, strict=True):
         print(f"{name:18} from {low:+.3f} to {high:+.3f}")
     return fits
 

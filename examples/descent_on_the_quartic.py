@@ -24,7 +24,7 @@ def main(arguments=None):
     parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER", help="where the picture goes")
     options = parser.parse_args(arguments)
 
-    # x <- x - 0.05 f'(x), from 1.25; the whole path comes back, with the value and the gradient at every point.
+    # x <- x - 0.05 f'(x), from 1.25. The result holds all points of the path, with the value and the gradient at each.
     path = jc.gradient_descent(quartic, 1.25, learning_rate=0.05, steps=30 if options.short else 100)
 
     print("step         x      f(x)     f'(x)")

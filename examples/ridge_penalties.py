@@ -1,7 +1,7 @@
-"""A penalty for each feature, chosen by differentiating the cross-validated loss through the fits.
+"""A ridge penalty for each feature, chosen by minimising the cross-validated loss, differentiated through the fits.
 
-Ten ridge penalties of a regression on 442 patients cannot be searched on a grid: three values each make 59,049
-combinations. But the fits are differentiable, so the penalties descend. Run it with
+The ten penalties of a regression on 442 patients cannot be searched on a grid: three values of each make 59,049
+combinations. But the fits are differentiable with respect to the penalties. Run it with
 `python examples/ridge_penalties.py`; it needs `pip install "jaxcalc[demo]"` for scikit-learn's data.
 """
 
@@ -19,12 +19,12 @@ FOLDS = 5
 
 
 def cost(w, training, penalty, X, y):
-    """The mean squared error over the patients to train on, and the penalties."""
+    """Half of the mean squared error over the training patients plus the penalties; training is 1 for them, else 0."""
     return (training @ (X @ w - y) ** 2 / training.sum() + penalty @ w**2) / 2
 
 
 def validation(log_penalty, training, X, y):
-    """The mean squared error over patients that a fit has not seen, one fit for each fold."""
+    """The mean squared error over all patients, each predicted by the fit that was trained without its fold."""
     fits = jc.minimize_many(cost, jnp.zeros((FOLDS, X.shape[1])), (training,), shared=(jnp.exp(log_penalty), X, y))
     return jnp.sum((1 - training) * (X @ fits.x.T - y[:, None]).T ** 2) / len(y)
 
@@ -43,7 +43,7 @@ def main(arguments=None):
     start = jnp.full(X.shape[1], jnp.log(0.1))
     chosen = jc.minimize(validation, start, (training, X[rest], y[rest]), gtol=1e-4, maxiter=maxiter)
 
-    # As many values of one penalty for all features as the descent has evaluated.
+    # For comparison one penalty for all features, from a grid of as many values as the descent has evaluated.
     grid = jnp.linspace(np.log(1e-4), np.log(1e2), int(chosen.nfev))
     losses = jax.vmap(lambda p: validation(jnp.full(X.shape[1], p), training, X[rest], y[rest]))(grid)
     common = jnp.full(X.shape[1], grid[jnp.argmin(losses)])

@@ -1,4 +1,4 @@
-"""Ten different functions, of one to ten variables, each from many starts, in one call.
+"""Ten different functions of one to ten variables, each minimised from many starts, in one call.
 
 Run it with `python examples/ten_functions_at_once.py`.
 """
@@ -27,7 +27,7 @@ def main(arguments=None):
     generator = np.random.default_rng(0)
     x0 = [problem.x0 + generator.normal(size=(starts, *problem.x0.shape)) for problem in chosen]
 
-    # One program is compiled; each function has its own lanes and its own queue of starts in it.
+    # One program is compiled, in which each function has lanes and a queue of starts of its own.
     results = jc.minimize_many(functions, x0)
 
     print(f"{'function':16} variables  converged  lowest value  known lowest  evaluations a start")

@@ -1,7 +1,7 @@
-"""Pictures: functions that take arrays and return a matplotlib figure, which nothing but the caller shows or saves.
+"""Functions that take arrays and return a matplotlib figure, which the caller shows or saves.
 
-matplotlib is an optional dependency (`pip install "jaxcalc[plots]"`) and is imported when a picture is drawn. The
-figures belong to no window and no global state, so they are drawn alike with and without a display.
+matplotlib is an optional dependency (`pip install "jaxcalc[plots]"`) and is imported when a figure is drawn. The
+figures belong to no window and use no global state of matplotlib: they look the same with and without a display.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008): told apart by readers with any colour vision.
+# Colours of Okabe and Ito (2008), which readers with any colour vision can distinguish.
 ELSEWHERE = "#222222"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
@@ -30,21 +30,21 @@ def descent(
 ) -> "Figure":
     """Draws the curve of a function of one variable and the points of a descent on it.
 
-    The points (x_k, fun(x_k)) are joined in their order, and coloured by it.
+    The points (x_k, fun(x_k)) are joined in the order of k, and k is their colour.
 
     Args:
         fun: A JAX-traceable function of one number that returns one number.
         x: The points of the path, shape (steps + 1,), for example `gradient_descent(...).x`.
-        interval: The ends of the curve; by default the range of the path and half of that to either side.
-        minima: Points to mark on the curve as its minima, shape (m,); by default none.
-        title: What stands above the picture.
+        interval: The ends of the curve; by default the range of the path, extended by half its length to either side.
+        minima: Points to mark on the curve as minima, shape (m,); by default none.
+        title: The title of the figure.
 
     Returns:
-        A figure; write it with `figure.savefig(path)`.
+        The figure; `figure.savefig(path)` writes it.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If x is not one point after the other, shape (steps + 1,).
+        ValueError: If x is not an array of shape (steps + 1,).
 
     Example:
         >>> import jaxcalc as jc
@@ -89,24 +89,24 @@ def basins(
     names: Sequence[str] | None = None,
     title: str = "Basins of attraction",
 ) -> "Figure":
-    """Draws a grid of starts in the plane, each coloured by the minimum that was reached from it.
+    """Draws a grid of starts in the plane, each coloured by the minimum that is reached from it.
 
     Args:
-        labels: The row of `minima` reached from each start, shape (rows, columns); -1 for none of them. Rows go along
-            the second variable from lower[1] to upper[1], columns along the first from lower[0] to upper[0].
-        lower: The corner of the grid where both variables are least.
-        upper: The opposite corner.
-        minima: The minima, shape (m, 2); each is marked, and in the legend stands how many starts
-            reach it.
+        labels: The row of `minima` reached from each start, or -1 for a start that reaches none of them, shape (rows,
+            columns). Rows go along the second variable from lower[1] to upper[1], columns along the first from lower[0]
+            to upper[0].
+        lower: The smallest values of the two variables in the grid.
+        upper: The largest values of the two variables in the grid.
+        minima: The minima, shape (m, 2). Each is marked; the legend says how many starts reach it.
         names: A name for each minimum; by default its coordinates.
-        title: What stands above the picture.
+        title: The title of the figure.
 
     Returns:
-        A figure; write it with `figure.savefig(path)`.
+        The figure; `figure.savefig(path)` writes it.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If labels is not two-dimensional or holds a number that is no row of minima and not -1.
+        ValueError: If labels is not two-dimensional, or holds a number other than -1 and the rows of minima.
 
     Example:
         >>> import numpy as np
@@ -126,11 +126,11 @@ def basins(
     figure = blank_figure(7.0, 8.2)
     axes = figure.add_subplot(title=title, xlabel="$x_0$ of the start", ylabel="$x_1$ of the start", aspect="equal")
     colours = [COLOURS[k % len(COLOURS)] for k in range(len(minima))]
-    # A start is the centre of its square, so the outermost squares reach half a square beyond the grid.
+    # A start is the centre of its pixel, so the outermost pixels reach half a pixel beyond the grid.
     half = (np.array(upper) - lower) / np.maximum(2 * (np.array(labels.shape[::-1]) - 1), 1)
     left, bottom, right, top = *(np.array(lower) - half), *(np.array(upper) + half)
-    axes.imshow(_painted(labels, colours), origin="lower", extent=(left, right, bottom, top), interpolation="nearest")
-    # Twice, so that a marker stands out on its own colour.
+    axes.imshow(_as_image(labels, colours), origin="lower", extent=(left, right, bottom, top), interpolation="nearest")
+    # A white star behind each marker: a marker has the colour of the basin around it.
     axes.scatter(*minima.T, marker="*", s=420, color="white", zorder=2)
     axes.scatter(*minima.T, marker="*", s=230, color=colours, edgecolor="black", linewidth=0.8, zorder=3)
     axes.set(xlim=(lower[0], upper[0]), ylim=(lower[1], upper[1]))
@@ -140,7 +140,7 @@ def basins(
 
 
 def blank_figure(width: float, height: float) -> Any:
-    """Returns a figure of this size in inches that belongs to no window; or raises an ImportError naming the extra."""
+    """Returns an empty figure of this size in inches; raises an ImportError that names the extra to install."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -149,19 +149,21 @@ def blank_figure(width: float, height: float) -> Any:
 
 
 def _whole_numbers() -> Any:
+    """Returns a locator that places ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(integer=True)
 
 
-def _painted(labels: np.ndarray, colours: list[str]) -> np.ndarray:
-    """Returns the labels as an image, red, green and blue; a label of -1 takes the last colour."""
+def _as_image(labels: np.ndarray, colours: list[str]) -> np.ndarray:
+    """Returns the labels as red, green and blue, (rows, columns, 3); the label -1 has the colour ELSEWHERE."""
     from matplotlib.colors import to_rgb
 
     return np.array([to_rgb(colour) for colour in [*colours, ELSEWHERE]])[labels]
 
 
 def _legend(figure: Any, labels: np.ndarray, names: Sequence[str], colours: list[str]) -> None:
+    """Adds the legend: the name of each minimum and the number of starts that reach it, and of all other starts."""
     from matplotlib.patches import Patch
 
     entries = list(zip([*names, "elsewhere"], [*colours, ELSEWHERE], [*range(len(names)), -1], strict=True))

@@ -1,8 +1,8 @@
-"""Derivatives of pure functions: slopes, partial derivatives, gradients, matrices and Taylor polynomials.
+"""Derivatives of pure functions: slopes, partial derivatives, gradients, Jacobians, Hessians and Taylor polynomials.
 
-Every operator takes a JAX-traceable function and returns a function that can be jitted, mapped and differentiated
-again. Integers are promoted to the default float, floats keep their precision. What a function returns is checked
-while it is traced, so a check costs neither an evaluation nor time in compiled code.
+Every operator takes a JAX-traceable function and returns a function that works under `jit`, `vmap` and the operators
+themselves. Integer arguments are promoted to the default float; floating arguments keep their dtype. The outputs of a
+function are checked while JAX traces the function, so a check costs no evaluation and no time in compiled code.
 """
 
 import math
@@ -13,20 +13,21 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcalc.calculus.checks import as_real, matching, non_negative_int, promoted, real_valued, scalar_valued
+from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
+from jaxcalc.core.arguments import as_real, whole_number
 
 
 def secant_slope(f: Callable, a: ArrayLike, b: ArrayLike) -> jax.Array:
     """The slope of the straight line through two points of a curve.
 
-    (f(b) - f(a)) / (b - a), elementwise, with NumPy broadcasting between a and b. For a straight line this is its
-    derivative, whatever the two points; in general it tends to the derivative at a as b tends to a. Where a equals b
-    there is no secant, and the slope is nan.
+    (f(b) - f(a)) / (b - a), elementwise, with NumPy broadcasting between a and b. Law: the slope tends to the
+    derivative of f at a as b tends to a; for a straight line f the slope is the derivative at any a and b. Where a
+    equals b, the slope is nan.
 
     Args:
         f: R -> R; it is given scalars.
-        a: Where the secant meets the curve first, of any shape.
-        b: Where it meets the curve again; broadcasts against a.
+        a: The x of the first point, an array of any shape.
+        b: The x of the second point; broadcasts against a.
 
     Returns:
         The slopes, of the broadcast shape.
@@ -48,19 +49,19 @@ def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
     """The derivative of a function of one variable, of any order.
 
     x -> f^(order)(x), elementwise. Laws: derivative(f, 0) is f; derivative is linear in f;
-    derivative(derivative(f, m), n) == derivative(f, m + n). Computed exactly, not by differences, by forward mode
-    nested `order` times. That differentiates whatever JAX can push forward, control flow included, while tracing and
-    compiling take about three times as long for every further order.
+    derivative(derivative(f, m), n) == derivative(f, m + n). The derivative is exact up to rounding: forward mode,
+    nested `order` times, takes no finite differences. Forward mode also differentiates loops and conditions. Each
+    further order makes tracing and compiling about three times as long.
 
     Args:
         f: R -> R; it is given scalars, so it need not be written for arrays.
-        order: How many times to differentiate, a non-negative int.
+        order: How many times to differentiate, a non-negative whole number.
 
     Returns:
         A function of x, a scalar or an array of any shape, whose result has the shape of x.
 
     Raises:
-        TypeError: If order is not an int; when called, if x is complex or f does not return a real scalar.
+        TypeError: If order is not a whole number; when called, if x is complex or f does not return a real scalar.
         ValueError: If order is negative.
 
     Example:
@@ -71,31 +72,33 @@ def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
 
     Griewank and Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
-    if non_negative_int(order, "order") == 0:
+    order = whole_number("order", order)
+    if order == 0:
         return f
     slope = scalar_valued(f)
     for _ in range(order):
-        slope = _forward(slope)
+        slope = _forward_derivative(slope)
     return lambda x: jnp.vectorize(slope)(as_real(x))
 
 
 def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
-    """The derivative of a function of several variables with respect to one, the others held constant.
+    """The derivative of a function of several variables with respect to one variable, the others held constant.
 
-    (x_0, ..., x_k) -> df/dx_argnum, elementwise, with NumPy broadcasting among the arguments. Law: a term without
-    x_argnum contributes zero.
+    (x_0, ..., x_k) -> df/dx_argnum, elementwise, with NumPy broadcasting among the arguments. Law: a term of f that
+    does not depend on x_argnum contributes 0.
 
     Args:
         f: R x ... x R -> R; it is given scalars.
-        argnum: The position of the variable, counted from 0.
+        argnum: The position of x_argnum among the arguments, counted from 0.
 
     Returns:
-        A function of the same arguments as f, whose result has their broadcast shape. Only the variable is promoted
-        to a float; the other arguments keep their dtypes.
+        A function of the same arguments as f, whose result has their broadcast shape. Only x_argnum is promoted to a
+        float; the other arguments keep their dtypes.
 
     Raises:
-        TypeError: If argnum is not an int; when called, if the variable is complex or f does not return a real scalar.
-        ValueError: If argnum is negative or, when called, there is no such argument.
+        TypeError: If argnum is not a whole number; when called, if x_argnum is complex or f does not return a real
+            scalar.
+        ValueError: If argnum is negative; when called, if there are no more than argnum arguments.
 
     Example:
         >>> f = lambda x, y, z: x**2 * y + x * y * z + z**2
@@ -104,11 +107,11 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
 
     The example is Farley's (2019).
     """
-    non_negative_int(argnum, "argnum")
+    argnum = whole_number("argnum", argnum)
     values = scalar_valued(f)
 
-    def along(*xs):
-        return _forward(lambda x: values(*xs[:argnum], x, *xs[argnum + 1 :]))(xs[argnum])
+    def slope(*xs):
+        return _forward_derivative(lambda x: values(*xs[:argnum], x, *xs[argnum + 1 :]))(xs[argnum])
 
     def partial(*xs: ArrayLike) -> jax.Array:
         if argnum >= len(xs):
@@ -116,7 +119,7 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
                 f"argnum is {argnum}, but there are only {len(xs)} arguments; "
                 "they are counted from 0 and must be given by position"
             )
-        return jnp.vectorize(along)(*xs[:argnum], as_real(xs[argnum], f"argument {argnum}"), *xs[argnum + 1 :])
+        return jnp.vectorize(slope)(*xs[:argnum], as_real(xs[argnum], f"argument {argnum}"), *xs[argnum + 1 :])
 
     return partial
 
@@ -124,7 +127,7 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
 def gradient(f: Callable) -> Callable[[Any], Any]:
     """The vector of all partial derivatives of a scalar function.
 
-    x -> (df/dx_1, ..., df/dx_n), by reverse mode: a small multiple of one evaluation of f, whatever n. Law:
+    x -> (df/dx_1, ..., df/dx_n), by reverse mode, which costs a small multiple of one evaluation of f for any n. Law:
     directional_derivative(f)(x, v) == <gradient(f)(x), v>.
 
     Args:
@@ -150,14 +153,14 @@ def gradient(f: Callable) -> Callable[[Any], Any]:
 def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
     """The rate of change of a function along a vector.
 
-    (x, v) -> d/dt f(x + t v) at t = 0, by forward mode. v is taken as it is, not normalised: the result is linear in v,
-    and is a slope per unit length only for a unit vector.
+    (x, v) -> d/dt f(x + t v) at t = 0, by forward mode. v is not normalised: the result is linear in v, and is the
+    slope of f per unit length only if v has length 1.
 
     Args:
         f: A real function of an array or a pytree; its result may be any array or pytree.
 
     Returns:
-        A function of x and v, which have one structure and the same shapes; its result is shaped like f(x).
+        A function of x and v, where v has the structure and shapes of x; its result has those of f(x).
 
     Raises:
         TypeError: When called, if x, v or f(x) is not real.
@@ -171,18 +174,18 @@ def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
     """
     values = real_valued(f)
 
-    def along(x, v):
+    def rate(x, v):
         x = promoted(x)
         return jax.jvp(values, (x,), (matching(v, x),))[1]
 
-    return along
+    return rate
 
 
 def jacobian(F: Callable) -> Callable[[Any], Any]:
     """The matrix of all first partial derivatives of a vector function.
 
-    x -> J with J[i, j] = dF_i/dx_j. F is linearised once; the linear map is then read off by columns where x has no
-    more entries than F(x), by rows otherwise.
+    x -> J with J[i, j] = dF_i/dx_j. F is linearised once at x. The linear map then gives J column by column (forward
+    mode) if x has no more entries than F(x), and row by row (reverse mode) otherwise.
 
     Args:
         F: A real function of an array or a pytree; its result may be any array or pytree.
@@ -240,14 +243,14 @@ def hessian(f: Callable) -> Callable[[Any], Any]:
 def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
     """The Hessian times a vector, without the Hessian.
 
-    (x, v) -> H(x) v = d/dt gradient(f)(x + t v) at t = 0, by forward over reverse mode: a small multiple of one
-    evaluation of f, in time and in memory.
+    (x, v) -> H(x) v = d/dt gradient(f)(x + t v) at t = 0, by forward over reverse mode, which costs a small multiple of
+    one evaluation of f in time and in memory.
 
     Args:
         f: A real scalar function of an array or a pytree.
 
     Returns:
-        A function of x and v, which have one structure and the same shapes; so has its result.
+        A function of x and v, where v has the structure and shapes of x; so has the result.
 
     Raises:
         TypeError: When called, if x or v is complex or f does not return a real scalar.
@@ -265,20 +268,20 @@ def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
 def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:
     """The coefficients of the Taylor polynomial of a function of one variable.
 
-    c_k = f^(k)(x0) / k! for k = 0, ..., order, so that f(x0 + h) = sum_k c_k h^k + O(h^(order + 1)). All orders come
-    from one nested forward pass; see `derivative` for its cost. Law: the coefficients of a polynomial of degree at most
-    `order`, taken about 0, are its own.
+    c_k = f^(k)(x0) / k! for k = 0, ..., order, so that f(x0 + h) = sum_k c_k h^k + O(h^(order + 1)). One nested forward
+    pass gives all orders, at the cost that `derivative` states. Law: if f is a polynomial of degree at most `order` and
+    x0 is 0, then the c_k are the coefficients of f.
 
     Args:
         f: R -> R; it is given scalars.
-        x0: Where to expand, a scalar or an array of any shape.
-        order: The degree of the polynomial, a non-negative int.
+        x0: The point to expand about, a scalar or an array of any shape.
+        order: The degree of the Taylor polynomial, a non-negative whole number.
 
     Returns:
         The coefficients, of shape (order + 1,) + x0.shape, the constant term first.
 
     Raises:
-        TypeError: If order is not an int, x0 is complex, or f does not return a real scalar.
+        TypeError: If order is not a whole number, x0 is complex, or f does not return a real scalar.
         ValueError: If order is negative.
 
     Example:
@@ -292,21 +295,25 @@ def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:
     def expansion(x):
         return (values(x),)
 
-    for _ in range(non_negative_int(order, "order")):
+    for _ in range(whole_number("order", order)):
         expansion = _with_next_order(expansion)
     terms = jnp.vectorize(expansion)(as_real(x0, "x0"))
     return jnp.stack([term / float(math.factorial(k)) for k, term in enumerate(terms)])
 
 
 def _size(x) -> int:
+    """Returns the number of entries of a pytree of arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(x))
 
 
-def _forward(f: Callable) -> Callable:
+def _forward_derivative(f: Callable) -> Callable:
+    """Returns f', R -> R, by one pass of forward mode."""
     return lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1]
 
 
 def _with_next_order(expansion: Callable) -> Callable:
+    """Returns x -> (f, f', ..., f^(k + 1)), given x -> (f, f', ..., f^(k))."""
+
     def longer(x):
         terms, slopes = jax.jvp(expansion, (x,), (jnp.ones_like(x),))
         return (*terms, slopes[-1])

@@ -1,8 +1,8 @@
 """The power, chain, product and quotient rules as functions of functions.
 
-Each rule returns the derivative written out as in the textbook, from the values and slopes of its parts; the composed
-function itself is never differentiated. Each is therefore an independent check of `derivative`, and a way to read it.
-The four rules are stated in this form by Farley, "The Calculus of Neural Networks" (2019).
+Each rule computes the textbook formula from the values and slopes of f and g. The composed function, f g for instance,
+is never differentiated, so each rule checks `derivative` independently. Farley, "The Calculus of Neural Networks"
+(2019), states the four rules in this form.
 """
 
 import numbers
@@ -12,21 +12,21 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcalc.calculus.checks import as_real
 from jaxcalc.calculus.derivatives import taylor
+from jaxcalc.core.arguments import as_real
 
 
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:
     """The derivative of x^n.
 
-    x -> n x^(n - 1), elementwise; identically 0 for n = 0, at x = 0 too.
+    x -> n x^(n - 1), elementwise. For n = 0 the result is 0 everywhere, also at x = 0.
 
     Args:
         n: The exponent, a real number: an int or a float, negative ones included.
 
     Returns:
-        A function of x, a scalar or an array of any shape, whose result has the shape of x. Where x^n is not
-        differentiable the result is IEEE's: infinite at 0 for n < 1, nan at negative x for fractional n.
+        A function of x, a scalar or an array of any shape, whose result has the shape of x. Where x^n has no
+        derivative, the result is that of IEEE arithmetic: inf at x = 0 for n < 1, nan at negative x for fractional n.
 
     Raises:
         TypeError: If n is not a real number; when called, if x is complex.
@@ -37,7 +37,7 @@ def power(n: float) -> Callable[[ArrayLike], jax.Array]:
     """
     if not isinstance(n, numbers.Real):
         raise TypeError(f"n must be a real number, such as 3 or 0.5, but is {n!r} of type {type(n).__name__}")
-    # A whole exponent as an int: JAX then multiplies, and differentiates x^0 at 0 to 0 where it gives nan for x^0.0.
+    # JAX differentiates x**0 at x = 0 to 0, but x**0.0 to nan; and it computes powers of int exponents by products.
     exponent = int(n) if float(n).is_integer() else float(n)
 
     def slope(x: ArrayLike) -> jax.Array:
@@ -82,7 +82,7 @@ def product(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
 
     Args:
         f: R -> R; it is given scalars.
-        g: R -> R, likewise.
+        g: R -> R; it is given scalars.
 
     Returns:
         A function of x, a scalar or an array of any shape, whose result has the shape of x.
@@ -109,7 +109,7 @@ def quotient(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
 
     Args:
         f: R -> R; it is given scalars.
-        g: R -> R, likewise.
+        g: R -> R; it is given scalars.
 
     Returns:
         A function of x, a scalar or an array of any shape, whose result has the shape of x.

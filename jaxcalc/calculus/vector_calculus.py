@@ -1,4 +1,4 @@
-"""The operators of vector calculus: Laplacian, divergence and curl, of which the first two form no matrix."""
+"""The operators of vector calculus: Laplacian and divergence, without forming a matrix, and curl."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +8,20 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from jaxcalc.calculus.checks import as_real, field, promoted, scalar_valued
+from jaxcalc.calculus.checks import promoted, scalar_valued, vector_field
 from jaxcalc.calculus.derivatives import directional_derivative, jacobian
+from jaxcalc.core.arguments import as_real
 
-# Directions that `laplacian` and `divergence` push forward at once: all n of them would need the memory of the
-# n x n matrix whose trace is wanted, one at a time would leave vector units idle.
+# `laplacian` and `divergence` push this many of the n unit vectors forward at once: all n would need as much memory as
+# the n x n matrix whose trace is computed, and a single one would leave vector units idle.
 _DIRECTIONS_AT_ONCE = 64
 
 
 def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
     """The sum of the unmixed second derivatives of a scalar function.
 
-    x -> sum_i d2f/dx_i^2, the trace of the Hessian, which is never formed: each term is the second derivative along one
-    axis, by forward mode twice. Law: laplacian(f) == divergence(gradient(f)).
+    x -> sum_i d2f/dx_i^2, the trace of the Hessian. The Hessian is never formed: each term is the second derivative
+    along one axis, by forward mode twice. Law: laplacian(f) == divergence(gradient(f)).
 
     Args:
         f: A real scalar function of an array of any shape or of a pytree.
@@ -42,12 +43,12 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
     def trace(x):
         flat, unravel = ravel_pytree(promoted(x))
 
-        def along(i):
+        def second_derivative(i):
             axis = jnp.zeros_like(flat).at[i].set(1)
             slope = directional_derivative(lambda x: values(unravel(x)))
             return directional_derivative(lambda x: slope(x, axis))(flat, axis)
 
-        return _sum_over_axes(along, flat)
+        return _sum_over_axes(second_derivative, flat)
 
     return trace
 
@@ -55,7 +56,7 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
 def divergence(F: Callable) -> Callable[[Any], jax.Array]:
     """The source density of a vector field.
 
-    x -> sum_i dF_i/dx_i, the trace of the Jacobian, which is never formed. Laws: divergence(curl(F)) == 0;
+    x -> sum_i dF_i/dx_i, the trace of the Jacobian. The Jacobian is never formed. Laws: divergence(curl(F)) == 0;
     divergence(gradient(f)) == laplacian(f).
 
     Args:
@@ -74,16 +75,16 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
 
     Schey, "Div, Grad, Curl, and All That" (2005).
     """
-    values = field(F)
+    values = vector_field(F)
 
     def trace(x):
         flat, unravel = ravel_pytree(promoted(x))
 
-        def along(i):
+        def diagonal_entry(i):
             axis = jnp.zeros_like(flat).at[i].set(1)
             return jax.jvp(lambda x: ravel_pytree(values(unravel(x)))[0], (flat,), (axis,))[1][i]
 
-        return _sum_over_axes(along, flat)
+        return _sum_over_axes(diagonal_entry, flat)
 
     return trace
 
@@ -91,8 +92,8 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
 def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
     """The rotation of a vector field in space or in the plane.
 
-    In space x -> (dF_3/dx_2 - dF_2/dx_3, dF_1/dx_3 - dF_3/dx_1, dF_2/dx_1 - dF_1/dx_2); in the plane the last
-    component alone, x -> dF_2/dx_1 - dF_1/dx_2, a scalar. Laws: curl(gradient(f)) == 0; divergence(curl(F)) == 0.
+    In space x -> (dF_3/dx_2 - dF_2/dx_3, dF_1/dx_3 - dF_3/dx_1, dF_2/dx_1 - dF_1/dx_2). In the plane x ->
+    dF_2/dx_1 - dF_1/dx_2, a scalar. Laws: curl(gradient(f)) == 0; divergence(curl(F)) == 0.
 
     Args:
         F: R^3 -> R^3 or R^2 -> R^2, a function of an array of shape (3,) or (2,) whose result has the same shape.
@@ -110,7 +111,7 @@ def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
 
     Schey, "Div, Grad, Curl, and All That" (2005).
     """
-    derivatives = jacobian(field(F))
+    derivatives = jacobian(vector_field(F))
 
     def rotation(x):
         x = as_real(x)
@@ -126,9 +127,10 @@ def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
     return rotation
 
 
-def _sum_over_axes(along: Callable, flat: jax.Array) -> jax.Array:
+def _sum_over_axes(term: Callable, flat: jax.Array) -> jax.Array:
+    """Returns the sum of term(i) over the entries i of flat, a block of `_DIRECTIONS_AT_ONCE` terms at a time."""
     if flat.size == 0:
         return jnp.zeros((), flat.dtype)
     if flat.size <= _DIRECTIONS_AT_ONCE:
-        return jnp.sum(jax.vmap(along)(jnp.arange(flat.size)))
-    return jnp.sum(jax.lax.map(along, jnp.arange(flat.size), batch_size=_DIRECTIONS_AT_ONCE))
+        return jnp.sum(jax.vmap(term)(jnp.arange(flat.size)))
+    return jnp.sum(jax.lax.map(term, jnp.arange(flat.size), batch_size=_DIRECTIONS_AT_ONCE))

@@ -1,40 +1,40 @@
 """`jax.vmap` of a solve: the mapped problems join one queue, so that lanes refill instead of waiting for the slowest.
 
-A solve that is mapped would be a loop that runs until its slowest lane has finished. Here the mapped axis becomes
-part of the problem axis: what is mapped among the things that problems share, then belongs to each problem, and one run
-of the engine solves them all. Mapping what has been mapped does the same again.
+JAX alone would map the loop of a solve into one that runs until its slowest problem has finished. Here the mapped axis
+becomes part of the problem axis instead, and one run of the engine solves all problems. An array that the problems of a
+queue share, and that is mapped, becomes an array of each problem. Mapping twice does the same twice.
 
-For this a function must depend on nothing but its operands, so what it closes over is made an operand first.
+For this a function must depend on nothing but its operands, so whatever it closes over is made an operand first.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import jax
 import jax.core
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.calculus.shards import of_one, varying_axes, varying_over
-from jaxcalc.engine.objective import as_start
+from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.shards import type_of_one, varying_axes, varying_over
+from jaxcalc.engine.problem import Problem
 
 PyTree = Any
-Problem = TypeVar("Problem", bound=NamedTuple)
 
 
-class Closed:
-    """A function of x and of a list of arrays, which are all that it depends on."""
+class ClosedFunction:
+    """A function of x and of a list of arrays that depends on nothing else."""
 
     def __init__(self, jaxpr: Any, output: PyTree, constants: int):
-        """Takes a jaxpr of x and the arrays but for the last ones, its constants, and the form of its output."""
+        """Takes a jaxpr of (constants, x, arrays), the output's form, and how many of the arrays are constants."""
         self._jaxpr, self._output, self._constants = jaxpr, jax.tree.structure(output), constants
 
-    def of(self, own: Sequence[bool]) -> Callable:
-        """Returns fun(x, *args, *shared) where the args are the arrays for which `own` holds, shared the others."""
+    def with_own(self, own: Sequence[bool]) -> Callable:
+        """Returns fun(x, *args, *shared): args are the arrays marked in `own`, shared the others, in their order."""
 
         def fun(x, *arrays):
-            given = iter(arrays[: sum(own)]), iter(arrays[sum(own) :])
-            arrays = [next(given[0] if each else given[1]) for each in own]
+            args, shared = iter(arrays[: sum(own)]), iter(arrays[sum(own) :])
+            arrays = [next(args if is_own else shared) for is_own in own]
             count = len(arrays) - self._constants
             inputs = [*jax.tree.leaves(x), *arrays[:count]]
             return jax.tree.unflatten(self._output, jax.core.eval_jaxpr(self._jaxpr, arrays[count:], *inputs))
@@ -42,20 +42,20 @@ class Closed:
         return fun
 
 
-def closed_over(fun: Callable, problem: Any) -> tuple[Closed, Any]:
-    """Returns the function with nothing closed over, and the problem with all that it depends on.
+def closed_over(fun: Callable, problem: Problem) -> tuple[ClosedFunction, Problem]:
+    """Returns fun with nothing closed over, and the problem with args and shared as tuples of arrays.
 
-    The problem's args and shared then are tuples of arrays, the latter with the function's constants at its end.
-    `jax.closure_convert` would hoist only what may be differentiated: no integers, masks or random keys.
+    The constants that fun closed over stand at the end of shared. `jax.closure_convert` would hoist only arrays that
+    may be differentiated: no integers, masks or random keys.
     """
     problem = varying_over(varying_axes(problem), problem)
-    x0, args = of_one((problem.x0, problem.args))
-    traced, output = jax.make_jaxpr(fun, return_shape=True)(jax.eval_shape(as_start, x0), *args, *problem.shared)
+    x0, args = type_of_one((problem.x0, problem.args))
+    traced, output = jax.make_jaxpr(fun, return_shape=True)(jax.eval_shape(as_floating, x0), *args, *problem.shared)
     axes = varying_axes(traced.consts)
     if axes - varying_axes(problem):
         return closed_over(fun, varying_over(axes, problem))
     args, shared = jax.tree.leaves(problem.args), jax.tree.leaves(problem.shared)
-    closed = Closed(traced.jaxpr, output, len(traced.consts))
+    closed = ClosedFunction(traced.jaxpr, output, len(traced.consts))
     return closed, problem._replace(args=tuple(args), shared=(*shared, *traced.consts))
 
 
@@ -63,9 +63,8 @@ def refilling(solve: Callable[[Sequence[bool], Problem], PyTree], own: Sequence[
     """Returns problem -> solve(own, problem), which under `jax.vmap` solves all mapped problems as one queue.
 
     Args:
-        solve: Takes which arrays are a problem's own and a problem whose x0 and args have a leading axis N; its
-            results have that axis too.
-        own: Which arrays are a problem's own; see `Closed`.
+        solve: Takes which arrays are args, and a problem; its results have the problem axis first.
+        own: Which of the function's arrays are args, the others being shared; see `ClosedFunction`.
     """
 
     @jax.custom_batching.custom_vmap
@@ -89,8 +88,11 @@ def refilling(solve: Callable[[Sequence[bool], Problem], PyTree], own: Sequence[
     return run
 
 
-def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: Any) -> tuple[list[bool], Any]:
-    """Returns the problem whose queue holds `size` queues of `count` problems, and which arrays are now their own."""
+def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: Problem) -> tuple[list[bool], Problem]:
+    """Returns the problem whose queue holds `size` queues of `count` problems, and which arrays now are args.
+
+    `batched` has the problem's form, with whether each array is mapped in the place of the array.
+    """
 
     def each(leaf: Array, is_batched: bool) -> Array:
         """Returns (size, count, ...) or (count, ...) as (size count, ...)."""
@@ -101,13 +103,13 @@ def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: A
         """Returns (size, ...) as (size count, ...)."""
         return each(jnp.broadcast_to(leaf[:, None], (size, count, *leaf.shape[1:])), True)
 
-    def limit(leaf: Array, is_batched: bool) -> Array:
-        if leaf.ndim == is_batched:  # one number for all of a queue
+    def tolerance(leaf: Array, is_batched: bool) -> Array:
+        if leaf.ndim == is_batched:  # one number for all problems of a queue
             return repeated(leaf) if is_batched else leaf
         return each(leaf, is_batched)
 
     def side(leaf: Array, is_batched: bool) -> Array:
-        """Returns a side of the bounds or a scale, which of a single row belongs to all problems of its queue."""
+        """Returns a side of the box or a scale; a single row belongs to all problems of its queue."""
         if not is_batched:
             return leaf if len(leaf) == 1 else each(leaf, False)
         return each(jnp.broadcast_to(leaf, (size, count, *leaf.shape[2:])), True)
@@ -135,7 +137,7 @@ def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: A
         x0=jax.tree.map(each, problem.x0, batched.x0),
         args=tuple(now_args),
         shared=tuple(now_shared),
-        bounds=jax.tree.map(side, problem.bounds, batched.bounds),
+        box=jax.tree.map(side, problem.box, batched.box),
         scale=jax.tree.map(side, problem.scale, batched.scale),
-        limits=jax.tree.map(limit, problem.limits, batched.limits),
+        tolerances=jax.tree.map(tolerance, problem.tolerances, batched.tolerances),
     )

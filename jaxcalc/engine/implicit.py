@@ -1,17 +1,18 @@
 """Derivatives of a solution with respect to what its problem is made of, by the implicit function theorem.
 
-A solution x(theta) is a root of an optimality function, F(x, theta) = 0; of a minimum that is the gradient. Therefore
+A solution u(theta) is a root, F(u, theta) = 0, of the gradient of a function s(u, theta): for a minimum u is x and s is
+f; a family of problems says what they are. Therefore
 
-    (dF/dx) dx = -(dF/dtheta) dtheta,    dfun = (df/dtheta) dtheta,
+    (dF/du) du = -(dF/dtheta) dtheta,    dfun = (ds/dtheta) dtheta,
 
-whatever steps have led to x: nothing of the loop is differentiated, and nothing of it is kept. The value's derivative
-has no term in dx, because the gradient is zero there (the envelope theorem).
+whatever steps have led to u: nothing of the loop is differentiated, and nothing of it is kept. The value's derivative
+has no term in du, because the gradient is zero there (the envelope theorem).
 
 A derivative that is not known is nan, never a number that happens to come out: that of a problem which has not
-converged, and that of a degenerate minimum. A variable that a bound holds moves with its bound alone, the others are a
-root of the reduced system; where a bound only just holds, with a gradient of zero, the solution has a kink and the
-derivative is that of one side. What nobody asks for stays zero all the same, in both directions, so that problems which
-a loss leaves out leave no trace in its gradient.
+converged, and that of a degenerate minimum. A variable that a bound holds moves with its bound alone, and the others
+are a root of the reduced system. Where a bound only just holds, with a gradient of zero, the solution has a kink, and
+the derivative is that of one side. A tangent or cotangent of zero gives zero all the same, so that problems which a
+loss leaves out leave no nan in its gradient.
 """
 
 import dataclasses
@@ -25,30 +26,28 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.calculus.shards import varying_axes
-from jaxcalc.engine.objective import Objective
-from jaxcalc.methods.box import is_free
+from jaxcalc.core.shards import varying_axes
+from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.linear_solves import LinearSolve
+from jaxcalc.engine.problem import Problem
+from jaxcalc.engine.result import OptimizeResult
 
 PyTree = Any
 
-# The most variables whose Hessian is formed and factored; beyond, it is only multiplied with vectors.
-MOST_DENSE = 256
-# A pivot of the Hessian, scaled to a unit diagonal, of so many n eps is zero but for rounding.
-SMALLEST_PIVOT = 10
-# The most by which the curvature may differ at the end of a Newton step from x, as a share.
-MOST_CHANGE = 0.25
 
+def differentiable(
+    solve: Callable[[Problem], OptimizeResult], family: Family, unconverged: str
+) -> Callable[[Problem], OptimizeResult]:
+    """Returns problem -> solve(problem) with derivatives with respect to args, shared and bounds.
 
-def differentiable(solve: Callable, objective: Objective, anyway: bool) -> Callable:
-    """Returns problem -> solve(problem), an OptimizeResult, with derivatives with respect to args, shared and bounds.
-
-    Those with respect to the start, the tolerances and the method's numbers are zero: they decide which minimum is
-    found and how well, not where it lies.
+    The derivatives with respect to the start, the tolerances and the method's numbers are zero: they decide which
+    minimum is found and how well, not where it lies.
 
     Args:
         solve: Takes a problem, whose args and shared are tuples of arrays.
-        objective: fun(x, *args, *shared) of one problem.
-        anyway: Whether problems that did not succeed have the derivatives of the formula at their last point.
+        family: Of the problems.
+        unconverged: The derivatives of problems that did not succeed: "nan", or "implicit" for those of the formula at
+            the last point.
     """
 
     @jax.custom_jvp
@@ -56,72 +55,123 @@ def differentiable(solve: Callable, objective: Objective, anyway: bool) -> Calla
         return solve(problem)
 
     def rule(primals, tangents):
-        (problem,), (change,) = primals, tangents
+        (problem,), (tangent,) = primals, tangents
         result = solution(problem)
-        tangent = jax.tree.map(_no_change, result)
-        operands = [jax.tree.leaves((of.args, of.shared, of.bounds)) for of in (problem, change)]
-        if any(_moves(*operands)):
-            x, value, gradient, aux = _change_of_result(objective, problem, change, result, anyway)
-            tangent = dataclasses.replace(tangent, x=x, fun=value, jac=gradient, aux=aux)
-        return result, tangent
+        zero = jax.tree.map(_zero_tangent, result)
+        differentiated = [(part.args, part.shared, part.box) for part in (problem, tangent)]
+        if not any(_moving(*map(jax.tree.leaves, differentiated))):
+            return result, zero
+        moved = _tangent_of_result(family, problem, tangent, result, unconverged == "implicit")
+        return result, dataclasses.replace(zero, **moved)
 
     solution.defjvp(rule, symbolic_zeros=True)
     return solution
 
 
-def change_of_root(optimality: Callable[[Array], Array], x: Array, drift: Array, known: Array, near: bool) -> Array:
-    """Returns dx such that F(x) + drift is zero at x + dx, to first order; linear in the drift.
-
-        (dF/dx) dx = -drift
-
-    It is nan unless dF/dx is positive definite to working precision, and, if x is to be `near` a root, unless dF/dx
-    hardly changes on the way there: at a minimum such as that of x^4 it vanishes with the distance.
+def tangent_of_root(
+    root: Callable[[Array], Array], u: Array, right_side: Array, known: Array, near: bool, linear_solve: LinearSolve
+) -> Array:
+    """Returns du with (dF/du) du = -right_side; linear in the right side, and nan where du is not known.
 
     Args:
-        optimality: F, from (n,) to (n,), whose derivative is symmetric.
-        x: A root of F, (n,).
-        drift: By how much F changes at x, (n,).
-        known: Whether x is a root.
-        near: Whether to ask that x is near a root.
+        root: F, from (m,) to (m,), whose derivative is symmetric.
+        u: A root of F, (m,).
+        right_side: The tangent of F at fixed u, (m,).
+        known: Whether u is a root.
+        near: Whether u must be shown to be near a root.
+        linear_solve: Solves the system, or says that dF/du is not regular.
     """
 
-    def times(u: Array, at: Array = x) -> Array:
-        return jax.jvp(optimality, (at,), (u,))[1]
+    def matvec(v: Array, at: Array = u) -> Array:
+        return jax.jvp(root, (at,), (v,))[1]
 
-    divide, regular = (_by_cholesky if x.size <= MOST_DENSE else _by_conjugate_gradients)(optimality, times, x)
+    solve, regular = linear_solve(root, matvec, u, near)
     known = known & regular
-    if near:
-        step = divide(optimality(x))
-        curvature = step @ times(step)
-        known &= jnp.abs(curvature - step @ times(step, x - step)) <= MOST_CHANGE * curvature
-    return jax.lax.custom_linear_solve(times, -drift, lambda _, b: _unless_unknown(divide(b), b, known), symmetric=True)
+
+    def solve_if_known(_: Callable, b: Array) -> Array:
+        return _zero_or_known(solve(b), b, known)
+
+    return jax.lax.custom_linear_solve(matvec, -right_side, solve_if_known, symmetric=True)
 
 
-def _by_cholesky(optimality: Callable, times: Callable, x: Array) -> tuple[Callable, Array]:
-    """Returns b -> (dF/dx)^-1 b, and whether that is known, from one factorisation for all b."""
-    matrix = jax.lax.stop_gradient(jax.jacfwd(optimality)(x))
-    diagonal = jnp.diagonal(matrix)
-    size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    factor = jnp.linalg.cholesky(matrix / (size * size[:, None]), symmetrize_input=False)
-    regular = jnp.all(jnp.diagonal(factor) ** 2 > SMALLEST_PIVOT * x.size * jnp.finfo(x.dtype).eps)
-    factor = jnp.where(regular, factor, jnp.eye(x.size, dtype=x.dtype))
-    return lambda b: jax.scipy.linalg.cho_solve((factor, True), b / size) / size, regular
+def _tangent_of_result(
+    family: Family, problem: Problem, tangent: Any, result: OptimizeResult, anyway: bool
+) -> dict[str, PyTree]:
+    """Returns the tangents of x, fun, jac, aux and the family's fields."""
+    of_args, of_shared = _moving(problem.args, tangent.args), _moving(problem.shared, tangent.shared)
+    shared_tangent = _chosen(tangent.shared, of_shared)
+    bounded = problem.box.is_bounded
+
+    def of_one(u, held, carried, known, args, args_tangent):
+        moving = _chosen(args, of_args), _chosen(problem.shared, of_shared)
+        moved = args_tangent, shared_tangent
+
+        def stationary(u, moving):
+            own, shared = _replaced(args, of_args, moving[0]), _replaced(problem.shared, of_shared, moving[1])
+            number, aux = family.stationary(u, own, shared)
+            return number, _inexact(aux)
+
+        def number_and_gradient(u, moving):
+            (number, _), gradient = jax.value_and_grad(stationary, has_aux=True)(u, moving)
+            return number, gradient
+
+        def root(v):
+            # A held unknown stays where it is; the others are a root given that.
+            return jnp.where(held, v - u, number_and_gradient(jnp.where(held, u, v), moving)[1])
+
+        if carried is None:
+            dfun, right_side = _linear_tangent(lambda moving: number_and_gradient(u, moving), (moving,), (moved,))
+        else:
+            dfun, right_side = _linear_tangent(number_and_gradient, (u, moving), (carried, moved))
+        right_side = jnp.where(held, 0, right_side)
+        du = tangent_of_root(root, u, right_side, known, not anyway, family.linear_solve)
+        du = du if carried is None else du + _if_known(carried, known)
+        daux = _linear_tangent(lambda u, moving: stationary(u, moving)[1], (u, moving), (du, moved))
+        dgradient = None
+        if bounded:
+            # The gradient at a held variable is its multiplier, which changes; elsewhere the gradient stays zero.
+            _, dgradient = _linear_tangent(number_and_gradient, (u, moving), (du, moved))
+            dgradient = jnp.where(held, dgradient, 0)
+        return du, _if_known(dfun, known), dgradient, daux
+
+    u, known = family.unknowns(result), result.success | anyway
+    held = family.held(result, _box_in_lanes(family, problem)) if bounded else jnp.zeros(u.shape, bool)
+    carried = _carried(family, problem, tangent, result, held)
+    mapped = jax.vmap(of_one, in_axes=(-1, -1, -1, 0, 0, 0), out_axes=(-1, 0, -1, 0))
+    du, dfun, dgradient, daux = mapped(u, held, carried, known, problem.args, _chosen(tangent.args, of_args))
+    leaves, structure = jax.tree.flatten(result.aux)
+    daux = iter(daux)
+    daux = [next(daux) if _is_inexact(leaf) else _zero_tangent(leaf) for leaf in leaves]
+    return family.tangents(du, dgradient) | {"fun": dfun, "aux": jax.tree.unflatten(structure, daux)}
 
 
-def _by_conjugate_gradients(optimality: Callable, times: Callable, x: Array) -> tuple[Callable, Array]:
-    """Returns the same from products alone; nan where these do not lead to a solution."""
-    tolerance = float(jnp.finfo(x.dtype).eps) ** (2 / 3)
-
-    def divide(b):
-        u = jax.scipy.sparse.linalg.cg(times, b, tol=tolerance)[0]
-        solved = jnp.linalg.norm(times(u) - b) <= 10 * tolerance * jnp.linalg.norm(b)
-        return jnp.where(solved, u, jnp.nan)
-
-    return divide, jnp.array(True)
+def _box_in_lanes(family: Family, problem: Problem) -> Any:
+    """Returns the box of all problems, sides (n, N)."""
+    sides = (jnp.broadcast_to(family.ravel(side), (family.n, problem.count)) for side in problem.box)
+    return type(problem.box)(*sides)
 
 
-def _change(function: Callable, x: tuple, dx: tuple) -> PyTree:
-    """Returns what dx changes in function(*x), as one linear operation that is transposed as a whole.
+def _carried(family: Family, problem: Problem, tangent: Any, result: OptimizeResult, held: Array) -> Array | None:
+    """Returns how far bounds that move carry the variables that they hold, (m, N), else zero; None if none moves."""
+    if not problem.box.is_bounded:
+        return None
+    moving = [_moving(*map(jax.tree.leaves, sides)) for sides in zip(problem.box, tangent.box, strict=True)]
+    if not any(map(any, moving)):
+        return None
+    x, gradient, lower = family.ravel(result.x), family.ravel(result.jac), _box_in_lanes(family, problem).lower
+
+    def side_tangent(side: PyTree, tangent: PyTree) -> Array:
+        filled = jax.tree.map(lambda leaf, d: jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d, side, tangent)
+        return jnp.broadcast_to(family.ravel(filled), x.shape)
+
+    lower_tangent, upper_tangent = map(side_tangent, problem.box, tangent.box)
+    carried = jnp.where((x <= lower) & (gradient >= 0), lower_tangent, upper_tangent)
+    others = jnp.zeros((len(held) - len(x), x.shape[1]), x.dtype)  # multipliers are not carried
+    return jnp.where(held, jnp.concatenate([carried, others]) if len(others) else carried, 0)
+
+
+def _linear_tangent(function: Callable, x: tuple, dx: tuple) -> PyTree:
+    """Returns the tangent of function(*x) along dx, as one linear operation that is transposed as a whole.
 
     It is transposed as `jax.vjp` does it, before anything is mapped. Mapped first and then transposed step by step, as
     it would be otherwise, a `lax.switch` on an index of each problem is more than JAX can do.
@@ -132,107 +182,36 @@ def _change(function: Callable, x: tuple, dx: tuple) -> PyTree:
     # One vector, for what is transposed must be linear in each of its parts.
     start, unravel = ravel_pytree((dx, zero))
 
-    def add_change(sign: int, vector: Array) -> Array:
+    def add_tangent(sign: int, vector: Array) -> Array:
         dx, dy = unravel(vector)
-        change = jax.jvp(function, x, dx)[1]
-        return ravel_pytree((dx, jax.tree.map(lambda y, c: y + sign * c, dy, change)))[0]
+        tangent = jax.jvp(function, x, dx)[1]
+        return ravel_pytree((dx, jax.tree.map(lambda y, t: y + sign * t, dy, tangent)))[0]
 
     def add_cotangent(vector: Array) -> Array:
         dx, dy = unravel(vector)
         return ravel_pytree((jax.tree.map(jnp.add, dx, jax.vjp(function, *x)[1](dy)), dy))[0]
 
     # The matrix [I 0; -J I], whose inverse is [I 0; J I].
-    matrix, inverse = functools.partial(add_change, -1), functools.partial(add_change, 1)
+    matrix, inverse = functools.partial(add_tangent, -1), functools.partial(add_tangent, 1)
     solution = jax.lax.custom_linear_solve(matrix, start, lambda _, b: inverse(b), lambda _, b: add_cotangent(b))
     return unravel(solution)[1]
 
 
-def _unless_unknown(change: Array, asked: Array, known: Array) -> Array:
-    """Returns the change, or nan where it is not known, but zero where zero was asked for."""
-    return jnp.where(jnp.all(asked == 0), 0, jnp.where(known, change, jnp.nan))
+def _zero_or_known(tangent: Array, right_side: Array, known: Array) -> Array:
+    """Returns the tangent, nan where it is not known, and zero where the right side is zero all the same."""
+    return jnp.where(jnp.all(right_side == 0), 0, jnp.where(known, tangent, jnp.nan))
 
 
-def _if_known(change: Array, known: Array) -> Array:
-    """Returns a change as `_unless_unknown` does, as an operation that is linear in it, and so can be transposed."""
-    return jax.lax.custom_linear_solve(lambda u: u, change, lambda _, b: _unless_unknown(b, b, known), symmetric=True)
+def _if_known(tangent: Array, known: Array) -> Array:
+    """Returns the tangent, or nan, as `_zero_or_known` does, as a linear operation, which can be transposed."""
+    return jax.lax.custom_linear_solve(lambda v: v, tangent, lambda _, b: _zero_or_known(b, b, known), symmetric=True)
 
 
-def _change_of_result(objective: Objective, problem: Any, change: Any, result: Any, anyway: bool) -> tuple:
-    """Returns the tangents of x, fun, jac and aux."""
-    of_args, of_shared = _moves(problem.args, change.args), _moves(problem.shared, change.shared)
-    shared_change = _chosen(change.shared, of_shared)
-
-    def of_one(x, held, carried, known, args, args_change):
-        moving = _chosen(args, of_args), _chosen(problem.shared, of_shared)
-        moved = args_change, shared_change
-
-        def value(x, moving):
-            value, aux = objective.value(
-                x, _with(args, of_args, moving[0]), _with(problem.shared, of_shared, moving[1])
-            )
-            return value, _inexact(aux)
-
-        def value_and_gradient(x, moving):
-            (value_at_x, _), gradient = jax.value_and_grad(value, has_aux=True)(x, moving)
-            return value_at_x, gradient
-
-        def optimality(u):
-            # A variable that its bound holds stays where it is; the others are a minimum given that.
-            return jnp.where(held, u - x, value_and_gradient(jnp.where(held, x, u), moving)[1])
-
-        if carried is None:
-            dvalue, drift = _change(lambda moving: value_and_gradient(x, moving), (moving,), (moved,))
-        else:
-            dvalue, drift = _change(value_and_gradient, (x, moving), (carried, moved))
-        dx = change_of_root(optimality, x, jnp.where(held, 0, drift), known, not anyway)
-        dx = dx if carried is None else dx + _if_known(carried, known)
-        daux = _change(lambda x, moving: value(x, moving)[1], (x, moving), (dx, moved))
-        djac = None
-        if bounded:
-            # What a bound holds has a multiplier, which changes; where the gradient is zero it stays so.
-            _, dgradient = _change(value_and_gradient, (x, moving), (dx, moved))
-            djac = jnp.where(held, dgradient, 0)
-        return dx, _if_known(dvalue, known), djac, daux
-
-    known = result.success | anyway
-    bounded = problem.bounds[0] is not None
-    x = objective.ravel(result.x)
-    held, carried = _held(objective, problem, change, x, objective.ravel(result.jac))
-    mapped = jax.vmap(of_one, in_axes=(-1, -1, -1, 0, 0, 0), out_axes=(-1, 0, -1, 0))
-    dx, dvalue, djac, daux = mapped(x, held, carried, known, problem.args, _chosen(change.args, of_args))
-    leaves, structure = jax.tree.flatten(result.aux)
-    daux = iter(daux)
-    daux = [next(daux) if _is_inexact(leaf) else _no_change(leaf) for leaf in leaves]
-    djac = jax.tree.map(_no_change, result.jac) if djac is None else objective.unravel(djac)
-    return objective.unravel(dx), dvalue, djac, jax.tree.unflatten(structure, daux)
-
-
-def _held(objective: Objective, problem: Any, change: Any, x: Array, gradient: Array) -> tuple[Array, Array | None]:
-    """Returns which variables a bound holds against the gradient, and how far it carries them, (n, N) each.
-
-    The latter is zero for the other variables, and None where no bound moves.
-    """
-    if problem.bounds[0] is None:
-        return jnp.zeros(x.shape, bool), None
-    lower, upper = (jnp.broadcast_to(objective.ravel(side), x.shape) for side in problem.bounds)
-    held = ~is_free(x, gradient, lower, upper)
-    moves = [_moves(*map(jax.tree.leaves, sides)) for sides in zip(problem.bounds, change.bounds, strict=True)]
-    if not any(map(any, moves)):
-        return held, None
-
-    def side_change(side: PyTree, change: PyTree) -> Array:
-        there = jax.tree.map(lambda leaf, d: jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d, side, change)
-        return jnp.broadcast_to(objective.ravel(there), x.shape)
-
-    lower_change, upper_change = map(side_change, problem.bounds, change.bounds)
-    carried = jnp.where((x <= lower) & (gradient >= 0), lower_change, upper_change)
-    return held, jnp.where(held, carried, 0)
-
-
-def _moves(arrays: Sequence[Array], changes: Sequence[Any]) -> list[bool]:
+def _moving(arrays: Sequence[Array], tangents: Sequence[Any]) -> list[bool]:
+    """Returns which arrays have a tangent that is not symbolically zero."""
     return [
-        _is_inexact(array) and not isinstance(change, SymbolicZero)
-        for array, change in zip(arrays, changes, strict=True)
+        _is_inexact(array) and not isinstance(tangent, SymbolicZero)
+        for array, tangent in zip(arrays, tangents, strict=True)
     ]
 
 
@@ -240,10 +219,10 @@ def _chosen(arrays: Sequence[Any], which: Sequence[bool]) -> list[Any]:
     return [array for array, chosen in zip(arrays, which, strict=True) if chosen]
 
 
-def _with(arrays: Sequence[Array], which: Sequence[bool], instead: Sequence[Array]) -> tuple[Array, ...]:
-    """Returns the arrays with the chosen ones replaced."""
-    others = iter(instead)
-    return tuple(next(others) if chosen else array for array, chosen in zip(arrays, which, strict=True))
+def _replaced(arrays: Sequence[Array], which: Sequence[bool], new: Sequence[Array]) -> tuple[Array, ...]:
+    """Returns the arrays with the chosen ones replaced by the new ones."""
+    replacements = iter(new)
+    return tuple(next(replacements) if chosen else array for array, chosen in zip(arrays, which, strict=True))
 
 
 def _inexact(tree: PyTree) -> list[Array]:
@@ -254,5 +233,5 @@ def _is_inexact(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
-def _no_change(leaf: Array) -> Any:
+def _zero_tangent(leaf: Array) -> Any:
     return zero_from_primal(leaf, symbolic_zeros=True)

@@ -1,4 +1,4 @@
-"""The result of a minimisation, and the words for its status codes."""
+"""The result of a solve: what lanes latch, what rows hold and what the caller gets is one class."""
 
 import dataclasses
 from typing import Any
@@ -7,19 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxcalc.methods.method import Status
-
-MESSAGES = {
-    Status.SUCCESS: "the largest component of the gradient is at most gtol, with bounds of the projected gradient",
-    Status.STALLED: "no further decrease can be represented in this precision",
-    Status.MAX_ITERATIONS: "maxiter was reached",
-    Status.NON_FINITE: "the function or its gradient is not finite beyond x, the last finite point",
-    Status.UNBOUNDED: "the function appears to fall without end",
-    Status.INVALID: "the start, or the function or its gradient there, is not finite, or an option or a bound is wrong",
-    Status.CONVERGED_VALUE: "the last step changed the value by at most ftol of its size",
-    Status.CONVERGED_STEP: "the last step changed x by at most xtol of its size",
-}
-SUCCESSES = (Status.SUCCESS, Status.CONVERGED_VALUE, Status.CONVERGED_STEP)
+from jaxcalc.engine.status import is_success, words_of
 
 
 @jax.tree_util.register_dataclass
@@ -28,6 +16,7 @@ class OptimizeResult:
     """How one problem ended, or N problems: then every field has a leading axis N, in the order of the input.
 
     A frozen pytree, so that it passes through `jit` and `vmap`. `success`, `message` and `check` are made from it.
+    Inside the engine the same class holds lanes, with the lanes as the last axis of every field.
 
     Attributes:
         x: The minimiser, in the form and dtypes of the start; the best answer there is where the problem failed.
@@ -58,19 +47,13 @@ class OptimizeResult:
 
     @property
     def success(self) -> Array:
-        """True where the status is SUCCESS, CONVERGED_VALUE or CONVERGED_STEP."""
-        return (self.status == SUCCESSES[0]) | (self.status == SUCCESSES[1]) | (self.status == SUCCESSES[2])
+        """True where the status is a success: SUCCESS, CONVERGED_VALUE or CONVERGED_STEP."""
+        return is_success(self.status)
 
     @property
     def message(self) -> str:
         """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
-        status = np.asarray(self.status)
-        if status.ndim == 0:
-            return MESSAGES[Status(int(status))]
-        return "\n".join(
-            f"{count} of {status.size} {Status(code).name}: {MESSAGES[Status(code)]}"
-            for code, count in zip(*np.unique(status, return_counts=True), strict=True)
-        )
+        return words_of(self.status)
 
     def check(self) -> "OptimizeResult":
         """Returns the result itself if every problem succeeded.

@@ -1,8 +1,8 @@
-"""The queue's rows, one a problem: how lanes take their problems from them and hand in their results.
+"""The queue's rows, one a problem: lanes gather their problems from rows and scatter their results into rows.
 
 On a TPU the last axis of an array in memory is padded to 128, so that rows of 4 numbers take 32 times their size, and
-taking or writing whole rows wants them in just that order. There rows are taken and written one column after the other,
-so that the compiler may lay the problems along its vectors, which pads nothing.
+gathering or scattering whole rows asks for that layout. There rows are gathered and scattered one column after the
+other, so that the compiler may lay the problems along its vectors, which pads nothing.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.platform import pads_the_last_axis
+
 PyTree = Any
 
 
-def taken(rows: PyTree, row: Array) -> PyTree:
-    """Returns these rows, (L, ...)."""
+def gather(rows: PyTree, row: Array) -> PyTree:
+    """Returns the rows with these numbers, leaves (L, ...)."""
 
     def by_columns(leaf: Array) -> Array:
         return _from_columns(jax.lax.map(lambda column: column[row], _columns(leaf)), leaf.shape[1:])
@@ -24,8 +26,8 @@ def taken(rows: PyTree, row: Array) -> PyTree:
     return _by_device(by_columns, lambda leaf: leaf[row], rows)
 
 
-def written(rows: PyTree, row: Array, new: PyTree) -> PyTree:
-    """Returns the rows with those at `row` replaced by the new ones (L, ...); a row past the end is left out."""
+def scatter(rows: PyTree, row: Array, new: PyTree) -> PyTree:
+    """Returns the rows with those numbered `row` replaced by new ones, (L, ...); numbers past the end do nothing."""
 
     def by_rows(leaf: Array, new: Array) -> Array:
         return leaf.at[row].set(new, mode="drop")
@@ -37,13 +39,13 @@ def written(rows: PyTree, row: Array, new: PyTree) -> PyTree:
     return _by_device(by_columns, by_rows, rows, new)
 
 
-def _by_device(on_tpu: Callable, elsewhere: Callable, *trees: PyTree) -> PyTree:
-    """Returns the leaves mapped by the one or the other function; what is one number a row needs no care."""
+def _by_device(by_columns: Callable, by_rows: Callable, *trees: PyTree) -> PyTree:
+    """Returns the leaves mapped by columns where memory is padded; leaves of one number a row are never padded."""
 
     def of_leaf(*leaves: Array) -> Array:
         if leaves[0].ndim == 1 or jnp.issubdtype(leaves[0].dtype, jax.dtypes.extended):
-            return elsewhere(*leaves)
-        return jax.lax.platform_dependent(*leaves, tpu=on_tpu, default=elsewhere)
+            return by_rows(*leaves)
+        return pads_the_last_axis(*leaves, where_so=by_columns, elsewhere=by_rows)
 
     return jax.tree.map(of_leaf, *trees)
 

@@ -1,46 +1,72 @@
-"""What bounds mean for a step: lower <= x <= upper, component by component, (n, L) each, or None without bounds.
+"""The box of a problem, lower <= x <= upper, and what bounds mean for a step.
 
-A variable that stands at a bound and would leave the box against the gradient is frozen there; the others are free.
-Along a direction d the trial is the projection of x + t d on the box, so that a variable that reaches its bound stays
-there while the others go on (Bertsekas 1982).
+A variable that stands at a bound is *held* if the gradient presses it against the bound; the others are free. Along a
+direction d the trial is the projection of x + t d on the box, so that a variable that reaches its bound stays there
+while the others go on (Bertsekas 1982).
 """
 
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.programs import kernel
+from jaxcalc.core.kernels import kernel
 
 
-def projected_gradient(x: Array, gradient: Array, lower: Array | None, upper: Array | None) -> Array:
-    """Returns x - P(x - gradient), P being the projection on the box: zero where bounds hold the variables."""
-    return gradient if lower is None or upper is None else _cut_off(x, gradient, lower, upper)
+class Box(NamedTuple):
+    """All x with lower <= x <= upper, component by component; without sides, None both, all x there are.
 
+    In lanes the sides are (n, L). In a queue they are pytrees in the form of the start, with leaves (N, ...), or
+    (1, ...) for one box of all problems.
+    """
 
-def reduced(x: Array, gradient: Array, lower: Array | None, upper: Array | None) -> Array:
-    """Returns the gradient with zeros for the frozen variables."""
-    return gradient if lower is None or upper is None else jnp.where(is_free(x, gradient, lower, upper), gradient, 0)
+    lower: Any = None
+    upper: Any = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there are sides; infinite entries of a side are no bounds, but count here."""
+        return self.lower is not None
+
+    def project(self, x: Array) -> Array:
+        """Returns the nearest point of the box."""
+        return jnp.clip(x, self.lower, self.upper) if self.is_bounded else x
+
+    def scaled(self, unit: Array | float) -> "Box":
+        """Returns the box of x / unit."""
+        return jax.tree.map(lambda side: side / unit, self)
+
+    def free(self, x: Array, gradient: Array) -> Array:
+        """Returns which variables no bound holds against the gradient, (n, L)."""
+        return _free(x, gradient, self.lower, self.upper) if self.is_bounded else jnp.ones(x.shape, bool)
+
+    def projected_gradient(self, x: Array, gradient: Array) -> Array:
+        """Returns x - P(x - gradient), P being the projection on the box: zero where bounds hold the variables."""
+        return _cut_off(x, gradient, self.lower, self.upper) if self.is_bounded else gradient
+
+    def reduced(self, x: Array, gradient: Array, vector: Array | None = None) -> Array:
+        """Returns a vector, by default the gradient itself, with zeros for the variables that are held at x."""
+        vector = gradient if vector is None else vector
+        return jnp.where(self.free(x, gradient), vector, 0) if self.is_bounded else vector
+
+    def ahead(self, x: Array, direction: Array) -> Array:
+        """Returns the direction with zeros for the variables that would leave the box at once."""
+        if not self.is_bounded:
+            return direction
+        blocked = ((x <= self.lower) & (direction < 0)) | ((x >= self.upper) & (direction > 0))
+        return jnp.where(blocked, 0, direction)
+
+    def feasible(self, x: Array, gradient: Array, direction: Array) -> Array:
+        """Returns the direction with zeros for the variables that are held or would leave the box at once."""
+        return self.ahead(x, self.reduced(x, gradient, direction))
 
 
 @kernel
-def is_free(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
-    """Returns which variables no bound holds against the gradient, (n, L)."""
+def _free(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
     return ~((x <= lower) & (gradient >= 0) | (x >= upper) & (gradient <= 0))
-
-
-def feasible(x: Array, gradient: Array, direction: Array, lower: Array | None, upper: Array | None) -> Array:
-    """Returns the direction with zeros for the frozen variables and for those that would leave the box at once."""
-    if lower is None or upper is None:
-        return direction
-    return ahead(x, jnp.where(is_free(x, gradient, lower, upper), direction, 0), lower, upper)
 
 
 @kernel
 def _cut_off(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
     return jnp.clip(gradient, x - upper, x - lower)
-
-
-def ahead(x: Array, direction: Array, lower: Array | None, upper: Array | None) -> Array:
-    """Returns the direction in which x still moves: zero where a bound stops it."""
-    if lower is None or upper is None:
-        return direction
-    return jnp.where(((x <= lower) & (direction < 0)) | ((x >= upper) & (direction > 0)), 0, direction)

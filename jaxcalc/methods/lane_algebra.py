@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.programs import kernel
+from jaxcalc.core.kernels import kernel
 
 
 @kernel
@@ -59,7 +59,7 @@ def symmetric_update(matrix: Array, keep: Array, shift: Array, a: Array, b: Arra
 def cholesky(matrix: Array, shift: Array) -> tuple[Array, Array]:
     """Returns U (n, n, L), upper triangular with U'U = M + shift I, and whether there is one, (L,).
 
-    Where there is none, what stands in U is finite or not and of no use.
+    Where there is none the entries of U mean nothing and may be infinite or NaN.
     """
     n = len(matrix)
     columns = jnp.arange(n)[:, None]
@@ -103,10 +103,10 @@ def solve_upper(factor: Array, b: Array) -> Array:
 
 @kernel
 def longest_solution(factor: Array) -> Array:
-    """Returns w, (n, L), that solves U'w = e with signs e of +-1 that make w long.
+    """Returns w, (n, L), with U'w = e, where the entries of e are +1 or -1, chosen so that w is long.
 
-    The solution z of U z = w then has nearly the direction of the least curvature (Cline, Moler, Stewart and Wilkinson
-    1979).
+    The solution z of U z = w then points nearly along the eigenvector of the least eigenvalue of U'U (Cline, Moler,
+    Stewart and Wilkinson 1979).
     """
 
     def eliminate(j, carry):

@@ -1,6 +1,6 @@
 """The contract between a method and the engine: the engine evaluates, the method decides.
 
-A method never calls the user's function. Its state names the point that it wants evaluated next (`trial`), and `step`
+A method never calls the user's function. The `trial` of its state is the point that it wants evaluated next, and `step`
 takes exactly one evaluation, made at that point. Line-search trials and rejected steps are therefore part of the
 state, so that no lane waits inside a step for another lane's search.
 
@@ -10,59 +10,50 @@ value is (L,), a Hessian is (n, n, L).
 
 import abc
 import dataclasses
-import enum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
-
-class Status(enum.IntEnum):
-    """How a problem ended.
-
-    SUCCESS is a promise: the largest component of the gradient g, as evaluated at the returned x, is at most gtol; with
-    bounds that of the projected gradient x - P(x - g), P being the projection on the box. A start outside the box is
-    first moved onto it, to the nearest point; INVALID is a start where fun or its gradient is not finite, a box whose
-    lower bound is above its upper, and a scale that is not positive.
-    """
-
-    SUCCESS = 0
-    STALLED = 1
-    MAX_ITERATIONS = 2
-    NON_FINITE = 3
-    UNBOUNDED = 4
-    INVALID = 5
-    CONVERGED_VALUE = 6
-    CONVERGED_STEP = 7
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.needs import GRADIENT, Evaluation, Need
 
 
-class Evaluation(NamedTuple):
-    """What the engine found at the trial points."""
+class Iterate(NamedTuple):
+    """Where a method stands: the part of its state that the engine reads."""
 
-    value: Array  # (L,)
-    gradient: Array  # (n, L)
-    hessian: Array | None = None  # (n, n, L), for methods that need it
-    product: Array | None = None  # (n, L), the Hessian times the state's direction, for methods that need it
+    trial: Array  # (n, L), the points to evaluate next
+    x: Array  # (n, L), points that have been evaluated; they move only to trial points
+    value: Array  # (L,), the value at x
+    gradient: Array  # (n, L), the gradient at x
+    nit: Array  # (L,) int32, iterations so far; -1 before the start has been evaluated
+    stalled: Array  # (L,), the method cannot go on from x
+
+    @classmethod
+    def at_start(cls, x0: Array) -> "Iterate":
+        """Returns the iterate whose first trial is the start x0, (n, L)."""
+        lanes = x0.shape[1]
+        value = jnp.full(lanes, jnp.inf, x0.dtype)
+        return cls(x0, x0, value, jnp.zeros_like(x0), jnp.full(lanes, -1, jnp.int32), jnp.zeros(lanes, bool))
+
+    def moved(self, accepted: Array, evaluation: Evaluation) -> "Iterate":
+        """Returns the iterate with x at the trial point in the lanes where that is accepted, (L,)."""
+        return self._replace(
+            x=jnp.where(accepted, self.trial, self.x),
+            value=jnp.where(accepted, evaluation.value, self.value),
+            gradient=jnp.where(accepted, evaluation.gradient, self.gradient),
+            nit=self.nit + accepted,
+        )
 
 
 class State(Protocol):
-    """What the engine reads of a method's state; a method adds what else it has to remember.
+    """A method's state: the iterate, and whatever else the method has to remember."""
 
-    Attributes:
-        trial: The points to evaluate next, (n, L).
-        x: The iterates, (n, L): points that have been evaluated, which move only to the trial points.
-        value: The value at x, (L,).
-        gradient: The gradient at x, (n, L).
-        nit: Iterations so far, (L,) int32; -1 before the start has been evaluated.
-        stalled: Whether the method cannot go on from x, (L,).
-    """
-
-    trial: Array
-    x: Array
-    value: Array
-    gradient: Array
-    nit: Array
-    stalled: Array
+    @property
+    def iterate(self) -> Iterate:
+        """Where the method stands."""
+        ...
 
 
 class Method(abc.ABC):
@@ -72,28 +63,39 @@ class Method(abc.ABC):
     fields that shape the program (a history length) are marked `static_field` and are part of the cache key.
     """
 
-    # What an evaluation has to hold: "gradient", beside it the "hessian", or its "product" with `state.direction`.
-    needs: ClassVar[str] = "gradient"
+    # What each evaluation has to hold.
+    needs: ClassVar[Need] = GRADIENT
+    # What an evaluation and the state cost, and which problems the method suits: the words of the README's table.
+    takes: ClassVar[str] = "gradients"
+    suits: ClassVar[str] = ""
+    # Whether the caller sets the length of the steps: the method converges only where it suits the curvature.
+    has_fixed_rate: ClassVar[bool] = False
+    # Whether the method learns a curvature for each direction; otherwise it is slow where curvatures differ widely.
+    learns_curvature: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def init(self, x0: Array, lower: Array | None, upper: Array | None) -> Any:
-        """Returns the state before the first evaluation, whose `trial` is x0 (n, L), a point of the box."""
+    def init(self, x0: Array, box: Box) -> Any:
+        """Returns the state before the first evaluation, whose trial is x0, (n, L), a point of the box."""
 
     @abc.abstractmethod
-    def step(self, state: Any, evaluation: Evaluation, lower: Array | None, upper: Array | None) -> Any:
-        """Takes the evaluation at `state.trial` and returns the next state; pure, with no branch on values.
+    def step(self, state: Any, evaluation: Any, box: Box) -> Any:
+        """Takes the evaluation at the state's trial and returns the next state; pure, with no branch on values.
 
-        No trial may lie outside the box: lower and upper are (n, L), infinite where there is no bound, or both None.
+        No trial may lie outside the box.
         """
 
     def for_size(self, n: int) -> "Method":
         """Returns the method that takes the steps where there are n variables: this one, unless another suits n."""
         return self
 
-    def leaving(self, state: Any) -> Array | bool:
-        """Returns where the method knows of negative curvature at x, (L,), along which it is about to leave.
+    def staying_in_basin(self) -> "Method":
+        """Returns this method with first steps so short that a descent most likely ends in the basin of its start."""
+        return self
 
-        There a small gradient is no SUCCESS yet: x is a saddle or a maximum. Methods without Hessians never know.
+    def has_negative_curvature(self, state: Any) -> Array | bool:
+        """Returns where the method knows of negative curvature at x, (L,), along which it is about to move.
+
+        There x is a saddle or a maximum, so a small gradient is no SUCCESS. Methods without Hessians never know.
         """
         return False
 

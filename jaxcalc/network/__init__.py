@@ -1,4 +1,4 @@
-"""A neural network's cost function, gradient descent by hand, and optimisers compared on it in compiled runs."""
+"""Neural networks: their costs, stochastic gradient descent by hand, and the comparison of optimisers on them."""
 
 from jaxcalc.network.costs import accuracy as accuracy
 from jaxcalc.network.costs import cross_entropy as cross_entropy

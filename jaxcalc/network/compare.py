@@ -1,4 +1,4 @@
-"""Optimisers compared on one cost: the loop on the host over optimisers and epochs."""
+"""`compare_optimizers`: checks, then a Python loop over optimisers and epochs around compiled programs."""
 
 import functools
 import statistics
@@ -15,44 +15,40 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from jaxcalc.core.arguments import whole_number
+from jaxcalc.core.programs import compiled
 from jaxcalc.methods.method import Method
-from jaxcalc.network import door, training
+from jaxcalc.network import arguments, training
 from jaxcalc.network.comparison import Comparison
 from jaxcalc.network.runs import Runs
-from jaxcalc.optimize.door import chosen_method, whole_number
-from jaxcalc.programs import compiled
-
-# What an evaluation of a full-batch method costs in gradients, of n parameters: a Hessian is n products with it.
-GRADIENTS: dict[str, Callable[[int], int]] = {
-    "gradient": lambda n: 1,
-    "product": lambda n: 2,
-    "hessian": lambda n: 1 + n,
-}
+from jaxcalc.optimize.arguments import chosen_method
 
 
 class Task(NamedTuple):
-    """What all optimisers share."""
+    """The training problem that all optimisers share: cost, data, starts, learning rates and budget."""
 
     cost: Callable
     plan: training.Plan
     epochs: int
-    data: Any
-    judged: Any  # the data that the choice of the learning rate rests on
-    params: Any  # the starts, (S, ...)
-    keys: Array  # (S,)
-    rates: Array  # (R,)
+    data: Any  # training data
+    selection: Any  # the data whose cost chooses the learning rate: the validation data or, without any, `data`
+    params: Any  # parameters at the start, one per seed: leaves (S, ...)
+    keys: Array  # random keys of the seeds, (S,)
+    rates: Array  # learning rates, (R,)
 
 
 class Contestant(NamedTuple):
-    """An optimiser as two programs: begin() -> state, advance(state, epoch) -> (state, cost in that epoch (S, R)).
+    """An optimiser as two programs that train all its runs side by side.
 
-    It advances in every `period`-th epoch; in the others it saves its gradients up.
+    begin(params) -> state; advance(state, epoch) -> (state, cost of that epoch (S, R)). A state is a pair (parameters,
+    memory of the optimiser). `advance` is called in every `period`-th epoch: an evaluation that costs as much as
+    `period` gradients of all data uses up the budget of `period` epochs.
     """
 
     begin: Callable
     advance: Callable
-    learning_rates: np.ndarray
-    steps: int  # an epoch
+    learning_rates: np.ndarray  # (R,)
+    steps: int  # gradient evaluations per epoch
     period: int = 1
 
 
@@ -76,51 +72,55 @@ def compare_optimizers(
 ) -> Comparison:
     """Trains with every optimiser, at every learning rate, from every seed, and compares the costs.
 
-    All learning rates and seeds of an optimiser train side by side in one compiled program. A seed gives them all the
-    same start init(key) and the same batches: every epoch shuffles the samples anew and leaves out the last incomplete
-    batch. A run whose cost is not finite, or ends above where it began, is recorded as diverged and harms no other.
+    All learning rates and seeds of an optimiser train side by side in one compiled program. All runs of a seed, of all
+    optimisers, begin at the same parameters init(key) and see the same batches: every epoch shuffles the samples anew
+    and leaves out the last incomplete batch. A run has diverged if its cost was not finite, or ended above the cost at
+    its start; a diverged run is recorded as such and affects no other run.
 
-    The rule: each optimiser's learning rate is the one whose median over the seeds of the cost on the validation data,
-    after the last epoch, is lowest (diverged runs count as infinite). Without validation data it is the cost on the
-    training data, and the result says so. The test data takes no part in any choice. All have the same budget: every
-    sample's gradient once an epoch. A full-batch method spends it on one evaluation an epoch, a rejected trial of its
-    line search included. A product with the Hessian of n parameters counts as one gradient, the whole Hessian as n, so
-    that methods with second derivatives take an evaluation every 2 or n + 1 epochs.
+    Choice of the learning rate: each optimiser gets the rate at which the cost on the validation data after the last
+    epoch, as the median over the seeds, is lowest (the cost of a diverged run counts as infinite). Without validation
+    data the cost on the training data chooses, and the result says so. The test data takes no part in any choice.
 
-    A second call with the same cost, init, factories and shapes compiles nothing. Interrupted (Ctrl-C), it returns what
-    it has, once there is anything.
+    Budget: all optimisers may compute the gradient of every sample once per epoch. A full-batch method spends this
+    budget on one evaluation per epoch, also where its line search rejects the trial. A product with the Hessian of n
+    parameters counts as one gradient and the whole Hessian as n, so that methods with second derivatives take one
+    evaluation every 2 or n + 1 epochs.
+
+    A second call with the same cost, init, factories and shapes compiles nothing. An interrupt (Ctrl-C) ends the
+    training, and the call returns the comparison of the epochs so far, unless no optimiser has begun to train.
 
     Args:
         cost: cost(params, batch) -> one real number, the mean over the samples of the batch; JAX-traceable.
         init: init(key) -> params, a pytree of floating arrays; JAX-traceable.
-        data: The training data, a pytree of arrays with a leading sample axis N; cost sees it with B samples.
+        data: The training data, a pytree of arrays with a leading sample axis of length N. Cost sees batches of it,
+            with B samples.
         optimizers: For each name a function learning_rate -> optax.GradientTransformation, such as `optax.adam`; or a
-            method of this library, a name such as "lbfgs" or what its factory returns, which takes whole batches and
-            no learning rate. Define the functions once: a lambda made anew compiles anew.
+            full-batch method of this library, by its name such as "lbfgs" or as its factory returns it, which has no
+            learning rate. Define the functions once: every new lambda compiles anew.
         learning_rates: The rates that every optimiser tries, positive, (R,).
-        seeds: How many seeds, or a list of them, (S,).
-        epochs: How often each run goes through the data, at least 1.
-        batch_size: Samples in a batch, B, at most N.
+        seeds: The number of seeds, S, or a list of seeds, (S,).
+        epochs: The number of passes of each run through the data, at least 1.
+        batch_size: The number of samples in a batch, B, at most N.
         validation: Data like `data`, for the choice of the learning rates.
         test: Data like `data`, on which cost and metrics are evaluated after the last epoch.
         metrics: For each name a function metric(params, test) -> a number, such as an accuracy.
-        micro_batches: In how many equal parts a batch is computed, one after the other, to save memory; full-batch
-            methods take all data at once.
-        compute_dtype: For example "bfloat16": cost and gradient are computed in it, on copies; parameters and
-            optimiser states stay in their own dtype.
-        devices: Devices over which the samples of each batch are divided; by default, and for full-batch methods, one
-            device does it all.
-        progress: Whether to show a line with the time left.
+        micro_batches: The number of equal parts into which a batch is split. The gradients of the parts are computed
+            one after the other, to save memory. Full-batch methods take all data at once.
+        compute_dtype: A floating dtype such as "bfloat16". Cost and gradient are computed in this dtype, on copies;
+            parameters and optimiser states keep their own dtypes.
+        devices: Devices over which the samples of each batch are divided. By default one device computes whole
+            batches; full-batch methods always run on one device.
+        progress: Whether to show a progress line with the time left.
 
     Returns:
-        The comparison: `summary()`, `records()`, `plot()`, `save(path)` and more.
+        The comparison, with `summary()`, `records()`, `plot()`, `save(path)` and more.
 
     Raises:
-        TypeError: If the cost or a metric is not one real number, a parameter is not floating, an optimiser is none, or
-            its update changes the structure of the parameters or of its state. Raised, like what follows, before
-            anything is compiled.
-        ValueError: If lengths disagree, an option is out of range, a method with Hessians would not take a single step,
-            or, with `cross_entropy`, a label is not a class.
+        TypeError: If the cost or a metric does not return one real number, a parameter is not floating, an entry of
+            `optimizers` is no optimiser, or an update changes the structure of the parameters or of the optimiser's
+            state. This and the next error are raised before anything is compiled.
+        ValueError: If lengths disagree, an option is out of range, the budget does not suffice for a single step of a
+            method with second derivatives, or, with `cross_entropy`, a label is not a class.
 
     Example:
         >>> import jax
@@ -138,53 +138,61 @@ def compare_optimizers(
     Source: F. Schneider, L. Balles and P. Hennig, DeepOBS: a deep learning optimizer benchmark suite (2019); D. Choi et
     al., On empirical comparisons of optimizers for deep learning (2019).
     """
-    data, count = door.samples("data", data)
-    computation = door.computation(batch_size, count, micro_batches, compute_dtype, devices)
+    data, count = arguments.samples("data", data)
+    plan = arguments.training_plan(batch_size, count, micro_batches, compute_dtype, devices)
     if metrics and test is None:
         raise ValueError("metrics are evaluated on the test data: give test=, or leave metrics out.")
     validation, test = (
-        None if held is None else door.samples(name, held, data)[0]
+        None if held is None else arguments.samples(name, held, data)[0]
         for name, held in (("validation", validation), ("test", test))
     )
-    epochs, seeds = whole_number("epochs", epochs, 1), door.list_of_seeds(seeds)
+    epochs, seeds = whole_number("epochs", epochs, 1), arguments.list_of_seeds(seeds)
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-    params = door.start_of(init, keys[0])
+    params = arguments.parameter_shapes(init, keys[0])
     for held in (data, validation, test):
         if held is not None:
-            door.require_one_number("cost", cost, params, held)
+            arguments.require_scalar_function("cost", cost, params, held)
     for name, metric in (metrics or {}).items():
-        door.require_one_number(f"metrics[{name!r}]", metric, params, test, jnp.number)
-    judged = data if validation is None else validation
-    plan = training.Plan(count // batch_size, batch_size, computation)
-    rates = door.rates(learning_rates, params)
+        arguments.require_scalar_function(f"metrics[{name!r}]", metric, params, test, jnp.number)
+    rates = arguments.rates(learning_rates, params)
+    selection = data if validation is None else validation
     begin = compiled(training.starts, [init])
-    task = Task(cost, plan, epochs, data, judged, jax.eval_shape(lambda: begin(None, keys)), keys, rates)
+    task = Task(cost, plan, epochs, data, selection, jax.eval_shape(lambda: begin(None, keys)), keys, rates)
     contestants = _contestants(task, optimizers)
     evaluations = {"test loss": cost, **{f"test {name}": metric for name, metric in (metrics or {}).items()}}
-    task, runs = task._replace(params=begin(None, keys)), {}
-    with tqdm(total=epochs * len(contestants), unit=" epochs", disable=not progress, leave=False) as line:
+    task = task._replace(params=begin(None, keys))
+    runs = _train_all(task, contestants, {} if test is None else evaluations, test, progress)
+    judged_by = "training" if validation is None else "validation"
+    interrupted = [name for name in contestants if name not in runs or runs[name].epochs < epochs]
+    return Comparison(runs, tuple(seeds), epochs, plan.batch_size, judged_by, tuple(interrupted))
+
+
+def _train_all(
+    task: Task, contestants: dict[str, Callable], evaluations: dict, test: Any, progress: bool
+) -> dict[str, Runs]:
+    """Trains the optimisers one after the other; after an interrupt it returns the runs of those that have begun."""
+    runs = {}
+    with tqdm(total=task.epochs * len(contestants), unit=" epochs", disable=not progress, leave=False) as line:
         try:
             for name, make in contestants.items():
                 line.set_description(name)
-                runs[name] = _train(task, make(task), line, {} if test is None else evaluations, test)
-                if runs[name].epochs < epochs:
+                runs[name] = _train(task, make(task), line, evaluations, test)
+                if runs[name].epochs < task.epochs:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             if not runs:
                 raise
-            line.write("Interrupted: what was reached until here is kept.", file=sys.stderr)
-    judged_by = "training" if validation is None else "validation"
-    interrupted = [name for name in contestants if name not in runs or runs[name].epochs < epochs]
-    return Comparison(runs, tuple(seeds), epochs, batch_size, judged_by, tuple(interrupted))
+            line.write("Interrupted: the epochs trained so far are kept.", file=sys.stderr)
+    return runs
 
 
 def _train(task: Task, contestant: Contestant, line: Any, evaluations: dict, test: Any) -> Runs:
-    """Trains all runs of one optimiser, until the end or an interrupt: the epochs that it got are in the runs."""
+    """Trains all runs of one optimiser; after an interrupt it returns the epochs that were finished."""
     began = time.perf_counter()
     state = contestant.begin(task.params)
-    judge = compiled(training.evaluate, [task.cost])
-    costs = [np.asarray(judge(None, state[0], task.data))]
-    judged = [costs[0] if task.judged is task.data else np.asarray(judge(None, state[0], task.judged))]
+    evaluate = compiled(training.evaluate, [task.cost])
+    costs = [np.asarray(evaluate(None, state[0], task.data))]
+    selection = [costs[0] if task.selection is task.data else np.asarray(evaluate(None, state[0], task.selection))]
     seconds = [time.perf_counter() - began]
     try:
         for number in range(task.epochs):
@@ -192,36 +200,58 @@ def _train(task: Task, contestant: Contestant, line: Any, evaluations: dict, tes
             following, cost = state, costs[-1]
             if (number + 1) % contestant.period == 0:
                 following, cost = contestant.advance(state, number)
-            if task.judged is not task.data:
-                judged.append(np.asarray(judge(None, following[0], task.judged)))
+            if task.selection is not task.data:
+                selection.append(np.asarray(evaluate(None, following[0], task.selection)))
             costs.append(np.asarray(cost))
             state = following
             seconds.append(time.perf_counter() - began)
             line.update()
     except KeyboardInterrupt:
         pass
-    final = judged[len(costs) - 1] if task.judged is not task.data else np.asarray(judge(None, state[0], task.data))
+    if task.selection is task.data:
+        final = np.asarray(evaluate(None, state[0], task.data))  # the curve holds the means over batches
+    else:
+        final = selection[len(costs) - 1]
     tests = {
         name: np.asarray(compiled(training.evaluate, [metric])(None, state[0], test)).T
         for name, metric in evaluations.items()
     }
-    return _runs(task, contestant, state[0], costs, judged, final, seconds, tests)
+    return _runs(task, contestant, state[0], costs, selection, final, seconds, tests)
 
 
 def _runs(
-    task: Task, contestant: Contestant, params: Any, costs: list, judged: list, final: Any, seconds: list, tests: dict
+    task: Task,
+    contestant: Contestant,
+    params: Any,
+    costs: list,
+    selection: list,
+    final: Any,
+    seconds: list,
+    tests: dict,
 ) -> Runs:
-    """Returns what the runs came to, rates first."""
+    """Returns the runs of one optimiser, with the learning rates as the first axis and the seeds as the second.
+
+    Args:
+        task: What was trained.
+        contestant: The optimiser.
+        params: The parameters after the last epoch, leaves (S, R, ...).
+        costs: The cost on the training data at the start and the cost of each epoch, arrays (S, R).
+        selection: The cost on the selection data at the start and, if these are validation data, after each epoch;
+            one entry longer than `costs` where an interrupt came between the two.
+        final: The cost on the selection data after the last epoch, (S, R).
+        seconds: The time for the start and for each epoch.
+        tests: Cost and metrics on the test data, (R, S) each.
+    """
     epochs = len(costs) - 1
     curve = np.stack(costs).T
-    # The first epoch compiles. What it took beyond the others is that.
+    # The first epoch compiles; its time beyond the median of the later epochs counts as compiling.
     steady = epochs * statistics.median(seconds[2 : epochs + 1]) if epochs > 1 else sum(seconds[1:])
     solutions = jax.vmap(jax.vmap(lambda one: ravel_pytree(one)[0]))(params)
-    diverged = ~np.all(np.isfinite(curve), axis=-1) | ~np.isfinite(final.T) | ~(final.T <= judged[0].T)
+    diverged = ~np.all(np.isfinite(curve), axis=-1) | ~np.isfinite(final.T) | ~(final.T <= selection[0].T)
     return Runs(
         learning_rates=contestant.learning_rates,
         train=curve,
-        validation=None if task.judged is task.data else np.stack(judged[: epochs + 1]).T,
+        validation=None if task.selection is task.data else np.stack(selection[: epochs + 1]).T,
         final=final.T,
         diverged=diverged,
         tests=tests,
@@ -233,7 +263,10 @@ def _runs(
 
 
 def _contestants(task: Task, optimizers: Mapping[str, Any]) -> dict[str, Callable]:
-    """Returns for each optimiser what makes it a contestant of the task, all of them traced once without a start."""
+    """Returns for each name a function task -> Contestant, after a trial that traces one step of each optimiser.
+
+    The trial raises the errors of all optimisers before the first of them compiles or trains.
+    """
     if not isinstance(optimizers, Mapping) or not optimizers:
         raise ValueError(
             f"optimizers must name at least one, as {{'adam': optax.adam}}, a function of the rate; not {optimizers!r}."
@@ -257,10 +290,12 @@ def _contestants(task: Task, optimizers: Mapping[str, Any]) -> dict[str, Callabl
 
 
 def _first_step(contestant: Contestant, params: Any) -> Any:
+    """Returns the state and cost after the first epoch in which the optimiser advances."""
     return contestant.advance(contestant.begin(params), contestant.period - 1)
 
 
 def _mini_batch(task: Task, factory: Callable) -> Contestant:
+    """Returns the contestant of an optimiser of Optax, factory(rate)."""
     begin, advance = compiled(training.begin, [factory]), compiled(training.epoch, [task.cost, factory])
     return Contestant(
         lambda params: begin(None, params, task.rates),
@@ -271,11 +306,10 @@ def _mini_batch(task: Task, factory: Callable) -> Contestant:
 
 
 def _full_batch(task: Task, method: Any) -> Contestant:
+    """Returns the contestant of a method of this library, which evaluates all data at once."""
     n = sum(leaf.size for leaf in jax.tree.leaves(task.params)) // len(task.keys)
     method = chosen_method(method).for_size(n)
-    if method.needs not in GRADIENTS:
-        raise TypeError(f"a method that needs a {method.needs} of a cost cannot be compared on it.")
-    period = GRADIENTS[method.needs](n)
+    period = method.needs.cost(n)
     if period > task.epochs:
         raise ValueError(
             f"an evaluation with second derivatives in {n} parameters costs as much as {period} gradients of all data, "

@@ -1,4 +1,4 @@
-"""What a comparison of optimisers found: records, summary, pictures and files."""
+"""`Comparison`, the result of `compare_optimizers`: its records, summary, pictures and files."""
 
 import dataclasses
 import json
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What `compare_optimizers` found.
+    """The result of `compare_optimizers`.
 
     Attributes:
-        runs: For each optimiser its `Runs`.
-        seeds: (S,).
-        epochs: The epochs that each was to have.
-        batch_size: Samples in a batch.
+        runs: The `Runs` of each optimiser, by its name.
+        seeds: The seeds, (S,).
+        epochs: The number of epochs asked for; after an interrupt an optimiser may have fewer.
+        batch_size: The number of samples in a batch.
         judged_by: "validation" or "training": the data whose cost chooses the learning rates.
-        interrupted: The optimisers that an interrupt left without all of their epochs, or without any.
+        interrupted: The names of the optimisers that did not finish their epochs because of an interrupt.
     """
 
     runs: dict[str, Runs]
@@ -39,14 +39,14 @@ class Comparison:
 
     @property
     def target(self) -> float:
-        """The loss that the better half of the optimisers reach: the median over them of the chosen rates' losses."""
+        """The median over the optimisers of their loss at the chosen learning rate: at least half of them reach it."""
         return float(np.median([runs.medians[runs.chosen] for runs in self.runs.values()]))
 
     def summary(self, target: float | None = None) -> list[Row]:
-        """Returns a row for each optimiser at its chosen learning rate, the lowest loss first.
+        """Returns one row for each optimiser at its chosen learning rate, in the order of increasing loss.
 
         Args:
-            target: The loss whose reaching is timed; by default `self.target`.
+            target: The loss for which the steps and the time to reach it are reported; by default `self.target`.
         """
         target = self.target if target is None else target
         rows = [row(name, runs, target) for name, runs in self.runs.items()]
@@ -72,7 +72,7 @@ class Comparison:
         ]
 
     def curves(self) -> list[dict[str, Any]]:
-        """Returns one record for each run and epoch: optimizer, learning_rate, seed, epoch and the losses there."""
+        """Returns one record for each run and epoch: optimizer, learning_rate, seed, epoch and losses."""
         return [
             {
                 "optimizer": name,
@@ -89,10 +89,10 @@ class Comparison:
         ]
 
     def to_pandas(self, curves: bool = False) -> "pandas.DataFrame":
-        """Returns the records, or the curves, as a table of pandas, an optional package.
+        """Returns the records, or the curves, as a pandas DataFrame; pandas is an optional package.
 
         Args:
-            curves: Whether to return a row for each run and epoch instead of a row for each run.
+            curves: Whether the table has one row for each run and epoch, as `curves()`, or one for each run.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -104,12 +104,15 @@ class Comparison:
         return pandas.DataFrame(self.curves() if curves else self.records())
 
     def solution(self, optimizer: str, seed: int, like: Any) -> Any:
-        """Returns the parameters that an optimiser reached from a seed at its chosen learning rate.
+        """Returns the parameters after the last epoch of the run of a seed at the chosen learning rate.
 
         Args:
-            optimizer: Its name.
+            optimizer: The name of the optimiser.
             seed: One of `self.seeds`.
-            like: Parameters of the same form, such as init(key).
+            like: Parameters in the same pytree, such as init(key).
+
+        Raises:
+            ValueError: If `like` has another number of parameters than the runs.
         """
         runs = self.runs[optimizer]
         flat, unravel = ravel_pytree(like)
@@ -119,7 +122,7 @@ class Comparison:
         return unravel(jax.numpy.asarray(reached, flat.dtype))
 
     def plot(self) -> "Figure":
-        """Draws the loss of each optimiser at its chosen rate along the epochs, and its final loss at every rate.
+        """Draws the loss of each optimiser against the epoch, at its chosen rate, and its final loss against the rate.
 
         Raises:
             ImportError: If matplotlib is not installed.
@@ -127,7 +130,7 @@ class Comparison:
         return pictures.comparison(self.runs, self.judged_by)
 
     def save(self, path: str | Path) -> None:
-        """Writes everything into one file in NumPy's format .npz."""
+        """Writes the comparison to one file in NumPy's format .npz."""
         arrays, facts = {}, []
         for k, (name, runs) in enumerate(self.runs.items()):
             fields = {key: value for key, value in vars(runs).items() if isinstance(value, np.ndarray)}
@@ -142,12 +145,12 @@ class Comparison:
             "judged_by": self.judged_by,
             "interrupted": self.interrupted,
         }
-        with open(path, "wb") as file:  # as a file: NumPy appends .npz to a name
+        with open(path, "wb") as file:  # to a path, NumPy would append .npz
             np.savez_compressed(file, facts=np.array(json.dumps({"optimizers": facts, **shared})), **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Comparison":
-        """Reads what `save` wrote."""
+        """Reads a comparison from a file that `save` has written."""
         with np.load(path) as file:
             facts = json.loads(str(file["facts"]))
             runs = {}
@@ -162,13 +165,13 @@ class Comparison:
         return cls(runs, tuple(facts["seeds"]), **shared, interrupted=tuple(facts["interrupted"]))
 
     def table(self, target: float | None = None) -> tuple[list[str], list[list[str]]]:
-        """Returns the summary as it is read: the heads of the columns, and the rows."""
+        """Returns the summary as text: the heads of the columns, and a list of cells for each optimiser."""
         return table.cells(self.summary(target), self.judged_by, self.epochs)
 
     def notes(self, target: float | None = None) -> list[str]:
-        """Returns what has to be said of the table, in sentences."""
+        """Returns the sentences that explain the columns of the table and the limits of the comparison."""
         target = self.target if target is None else target
-        said = [
+        sentences = [
             f"Each optimiser at the rate with the lowest median {self.judged_by} loss over {len(self.seeds)} "
             "seeds after the last epoch; the test data takes no part in the choice.",
             f"Target: a {self.judged_by} loss of {target:.4g}, by half of the seeds. A step is one gradient: of "
@@ -176,12 +179,14 @@ class Comparison:
             "Good rates: the share of those tried at which the loss falls at least 90 % as far as at the chosen one.",
         ]
         if self.judged_by == "training":
-            said.append("There were no validation data: the losses are of the training data and favour what overfits.")
+            sentences.append(
+                "There were no validation data: the losses are of the training data and favour what overfits."
+            )
         if any(row.at_edge for row in self.summary(target)):
-            said.append("* The best learning rate is at the edge of those tried: a wider range may do better.")
+            sentences.append("* The best learning rate is at the edge of those tried: a wider range may do better.")
         if self.interrupted:
-            said.append(f"The comparison was interrupted before the end of {', '.join(self.interrupted)}.")
-        return said
+            sentences.append(f"The comparison was interrupted before the end of {', '.join(self.interrupted)}.")
+        return sentences
 
     def __str__(self) -> str:
         return table.as_text(*self.table(), self.notes())

@@ -1,4 +1,4 @@
-"""Costs of a network's outputs against their targets, with one number for a batch."""
+"""Costs of a network's outputs, given their targets: one number for a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ def mean_squared_error(outputs: Array, targets: Array) -> Array:
 
     Args:
         outputs: (..., k).
-        targets: Of the same shape: another shape is an error, never broadcast.
+        targets: An array of the same shape; other shapes are not broadcast.
 
     Returns:
         A number, in units of the outputs squared.
@@ -35,13 +35,13 @@ def mean_squared_error(outputs: Array, targets: Array) -> Array:
 
 
 def quadratic_cost(outputs: Array, targets: Array) -> Array:
-    """The textbook's cost: half the squared distance of outputs and targets, averaged over the samples.
+    """Half the squared distance between outputs and targets, averaged over the samples: the textbooks' cost.
 
-    C = 1/(2m) sum_i |targets_i - outputs_i|^2
+        C = 1/(2m) sum_i |targets_i - outputs_i|^2
 
     Args:
         outputs: (m, k), or (k,) for one sample.
-        targets: Of the same shape.
+        targets: An array of the same shape.
 
     Returns:
         A number, in units of the outputs squared.
@@ -64,15 +64,15 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     """The mean of -log p(label), with p = softmax(logits), in nats.
 
     Args:
-        logits: (..., k), one for each class.
-        labels: Classes from 0 to k - 1 as integers (...), or the classes' probabilities (..., k), which add up to 1.
+        logits: One logit for each of k classes, (..., k).
+        labels: Classes as integers from 0 to k - 1, (...), or the probabilities of the classes, (..., k).
 
     Returns:
         A number.
 
     Raises:
-        ValueError: If the shapes do not fit, or a label is not one of the classes. The latter is seen where the labels
-            are not traced, as in the checks of `compare_optimizers`; traced, the cost of such a batch is NaN.
+        ValueError: If the shapes do not fit, or a label is not one of the classes. Labels are checked unless they are
+            traced; a traced label that is not one of the classes makes the cost NaN.
 
     Example:
         >>> import jax.numpy as jnp
@@ -90,18 +90,18 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
         raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need {logits.shape[:-1]}.")
     if not isinstance(labels, Tracer):
         _require_classes(np.asarray(labels), classes)
-    # A comparison with every class: faster on a CPU than to gather, and a label that is no class gives a NaN.
+    # Compared with every class, because on a CPU that is faster than to gather logits by label.
     own = labels[..., None] == jnp.arange(classes)
     chosen = jnp.sum(jnp.where(own, logits, 0), axis=-1)
     return jnp.mean(jnp.where((labels >= 0) & (labels < classes), shift - chosen, jnp.nan))
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """The share of samples whose largest logit is that of their label.
+    """The share of samples whose largest logit is the logit of their label.
 
     Args:
-        logits: (..., k), one for each class.
-        labels: Classes from 0 to k - 1, integers (...).
+        logits: One logit for each of k classes, (..., k).
+        labels: Classes as integers from 0 to k - 1, (...).
 
     Returns:
         A number from 0 to 1.
@@ -117,12 +117,12 @@ def accuracy(logits: Array, labels: Array) -> Array:
 
 
 def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[Any, tuple], Array]:
-    """Makes the cost of parameters and a batch (inputs, targets) from a network and a loss of its outputs.
+    """Returns the cost of parameters on a batch (x, y), made of a network and a loss of its outputs.
 
-    cost(params, (x, y)) = loss(apply(params, x), y) + l2 / 2 * the sum of the squares of all weights
+        cost(params, (x, y)) = loss(apply(params, x), y) + l2 / 2 * the sum of the squares of all weights
 
-    Weights are the leaves of two dimensions and more; biases are left alone. Make it once: the function is the key of
-    the compiled programs.
+    Weights are the arrays of two or more dimensions; biases are not penalised. Call `supervised` once for each cost:
+    every call returns a new function, for which programs compile anew.
 
     Args:
         apply: apply(params, x) -> outputs.
@@ -130,7 +130,10 @@ def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[An
         l2: The strength of the penalty, at least 0.
 
     Returns:
-        cost(params, batch), for `compare_optimizers`.
+        The function cost(params, batch), for `compare_optimizers`.
+
+    Raises:
+        ValueError: If l2 is negative.
 
     Example:
         >>> import jax.numpy as jnp

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcalc.core.arguments import whole_number
+
 
 class Split(NamedTuple):
-    """Samples for training, for choosing and for the final judgement; each (images (m, pixels) from 0 to 1, labels)."""
+    """Training, validation and test samples, each a pair of images (m, pixels), from 0 to 1, and labels (m,)."""
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
 
 
-# The third byte of an IDX file's magic number.
+# The dtype that the third byte of an IDX file's magic number stands for.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -25,7 +27,10 @@ def digits(seed: int = 0) -> Split:
     """Loads the 1,797 images of 8 x 8 pixels that scikit-learn ships, two thirds of them for training.
 
     Args:
-        seed: Of the shuffling, by NumPy's generator, before the split into 1,197, 300 and 300.
+        seed: The seed of NumPy's generator, which shuffles the images before the split.
+
+    Returns:
+        1,197 images for training, 300 for validation and 300 for the test.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -44,22 +49,27 @@ def digits(seed: int = 0) -> Split:
 
 
 def mnist(folder: str | Path, validation: int = 10_000) -> Split:
-    """Loads MNIST, or what is laid out like it, from the four IDX files as they are published.
+    """Loads MNIST, or other images in files of the same names and format, from its four IDX files.
 
     Args:
-        folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-            t10k-labels-idx1-ubyte, each as it is or with .gz.
-        validation: How many of the training images, the last ones, are kept for choosing; at least 1.
+        folder: The folder that holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+            t10k-labels-idx1-ubyte, each uncompressed or, with the suffix .gz, compressed.
+        validation: The number of validation images, taken from the end of the training images; at least 1.
+
+    Returns:
+        The training images without the last `validation`, these as the validation images, and the t10k images as the
+        test.
 
     Raises:
-        FileNotFoundError: Naming the files that are missing.
-        ValueError: If a file is not in this format, or images and labels differ in number.
+        FileNotFoundError: If a file is missing; the message names it.
+        TypeError: If validation is not a whole number.
+        ValueError: If a file is not in this format, images and labels differ in number, or validation is out of range.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to document recognition
     (1998).
     """
     (images, labels), test = (_images_and_labels(Path(folder), part) for part in ("train", "t10k"))
-    if not 0 < validation < len(labels):
+    if not 0 < whole_number("validation", validation) < len(labels):
         raise ValueError(
             f"validation must be from 1 to {len(labels) - 1}, below the training images; it is {validation}."
         )
@@ -70,11 +80,17 @@ def mnist(folder: str | Path, validation: int = 10_000) -> Split:
 def read_idx(path: str | Path) -> np.ndarray:
     """Reads an array from a file in the IDX format, compressed with gzip or not.
 
-    The file begins with two zero bytes, a byte for the dtype, a byte for the number of dimensions and each dimension in
-    four bytes, the most significant first; the numbers follow.
+    The file begins with two zero bytes, a byte for the dtype, a byte for the number of dimensions, and each dimension
+    as four bytes, the most significant first. The numbers of the array follow.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array in the file's shape and dtype, with the byte order of this machine.
 
     Raises:
-        ValueError: If the magic number is wrong, or the file is shorter or longer than its dimensions say.
+        ValueError: If the magic number is wrong, or the file is shorter or longer than its dimensions require.
 
     Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits (1998).
     """
@@ -102,7 +118,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _images_and_labels(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images as rows of numbers from 0 to 1, and their labels."""
+    """Returns the images of "train" or "t10k" as rows of numbers from 0 to 1, (m, pixels), and their labels (m,)."""
     images, labels = (
         read_idx(_existing(folder / f"{part}-{kind}")) for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
     )
@@ -115,6 +131,7 @@ def _images_and_labels(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def _existing(path: Path) -> Path:
+    """Returns the path of the file, or of its compressed form with the suffix .gz, whichever exists."""
     packed = path.with_name(path.name + ".gz")
     if not path.exists() and not packed.exists():
         raise FileNotFoundError(f"neither {path} nor {packed.name} is there.")

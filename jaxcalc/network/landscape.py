@@ -1,4 +1,4 @@
-"""Slices through the cost around a solution, along directions that are scaled filter by filter."""
+"""Loss landscapes: the cost around a solution, along random directions that are normalised filter by filter."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxcalc.core.arguments import arrays, whole_number
+from jaxcalc.core.programs import compiled
 from jaxcalc.network import pictures
-from jaxcalc.optimize.door import arrays, whole_number
-from jaxcalc.programs import compiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,16 +20,16 @@ class Landscape(NamedTuple):
     """The cost on a line or a square around a solution.
 
     Attributes:
-        along: Where, in lengths of the directions, (points,).
-        loss: The cost at params + along * first, (points,), or at params + along * first + along * second, the second
-            along the rows, (points, points).
+        along: The steps t along a direction, in units of its length, (points,).
+        loss: On a line the cost at params + t_k * first, (points,). On a square the cost at params + t_j * first +
+            t_i * second in row i and column j, (points, points).
     """
 
     along: np.ndarray
     loss: np.ndarray
 
     def plot(self) -> "Figure":
-        """Draws the curve, or the contours.
+        """Draws the cost as a curve along the line, or as contours on the square.
 
         Raises:
             ImportError: If matplotlib is not installed.
@@ -48,26 +48,30 @@ def loss_landscape(
     seed: int = 0,
     filter_axis: int = 0,
 ) -> Landscape:
-    """The cost on a line or a square through a solution, along random directions, filter-normalised.
+    """The cost on a line or a square through a solution, along random filter-normalised directions.
 
-    A direction is drawn from a normal distribution; each filter of it, what leads into one unit, is then scaled to the
-    length of the same filter of the solution, and what is not part of one (biases) is zero. Without that, a network
-    whose weights are larger, which may be the same function, would look flatter.
+    A filter is the weights that lead into one unit. A direction is drawn from a normal distribution; each of its
+    filters is then scaled to the length of the same filter of the solution, and its entries for arrays of fewer than
+    two dimensions, such as biases, are zero. Without this scaling a network with larger weights would look flatter,
+    although it may be the same function.
 
     Args:
         cost: cost(params, data) -> one real number.
         params: The solution, a pytree of floating arrays.
-        data: What the cost takes after params; by whole, in every point.
+        data: The data that the cost takes after params. Every point is evaluated on all data.
         dimensions: 1 for a line, 2 for a square.
-        span: How far to go to both sides; 1 is as far as the solution's filters are long.
-        points: How many along each direction, at least 2; an odd number has the solution in its middle.
-        seed: Of the directions.
-        filter_axis: The axis of a weight that tells the units apart: 0 for `mlp` and Equinox, -1 for Flax.
+        span: The largest step to either side, in units of the length of the solution's filters.
+        points: The number of points along each direction, at least 2; with an odd number the middle point is the
+            solution.
+        seed: The seed of the random directions.
+        filter_axis: The axis of a weight array that counts the units it leads into: 0 for `mlp` and Equinox, -1 for
+            Flax.
 
     Returns:
-        Where, and the cost there, with `plot()`.
+        The steps and the cost at each, with `plot()`.
 
     Raises:
+        TypeError: If dimensions or points is not a whole number.
         ValueError: If an option is out of range, or no leaf of params has two dimensions or more.
 
     Example:
@@ -79,7 +83,7 @@ def loss_landscape(
 
     Source: H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein, Visualizing the loss landscape of neural nets (2018).
     """
-    if dimensions not in (1, 2):
+    if whole_number("dimensions", dimensions) not in (1, 2):
         raise ValueError(f"dimensions must be 1 or 2; it is {dimensions!r}.")
     if not span > 0:
         raise ValueError(f"span must be positive; it is {span!r}.")
@@ -93,7 +97,7 @@ def loss_landscape(
 
 
 def filter_normalized(key: Array, params: Any, filter_axis: int) -> Any:
-    """Returns a random direction in the form of params whose filters have the lengths of those of params."""
+    """Returns a random direction, a pytree like params, whose filters have the lengths of the filters of params."""
     leaves, structure = jax.tree.flatten(params)
 
     def direction(key: Array, leaf: Array) -> Array:
@@ -101,18 +105,18 @@ def filter_normalized(key: Array, params: Any, filter_axis: int) -> Any:
             return jnp.zeros_like(leaf)
         drawn = jax.random.normal(key, leaf.shape, leaf.dtype)
         others = tuple(axis for axis in range(leaf.ndim) if axis != filter_axis % leaf.ndim)
-        length = lambda of: jnp.sqrt(jnp.sum(of**2, axis=others, keepdims=True))  # noqa: E731
-        return drawn * length(leaf) / length(drawn)
+        lengths = lambda weights: jnp.sqrt(jnp.sum(weights**2, axis=others, keepdims=True))  # noqa: E731
+        return drawn * lengths(leaf) / lengths(drawn)
 
     keys = jax.random.split(key, len(leaves))
     return structure.unflatten([direction(key, leaf) for key, leaf in zip(keys, leaves, strict=True)])
 
 
 def _slice(
-    functions: list[Callable], form: tuple[int, int], params: Any, data: Any, along: Array, keys: Array
+    functions: list[Callable], options: tuple[int, int], params: Any, data: Any, along: Array, keys: Array
 ) -> Array:
-    """Returns the cost at every point, one after the other: each takes all data."""
-    (cost,), (dimensions, filter_axis) = functions, form
+    """Returns the cost at every point; the points are evaluated one after the other, each on all data."""
+    (cost,), (dimensions, filter_axis) = functions, options
     directions = [filter_normalized(key, params, filter_axis) for key in keys]
     grid = jnp.stack(jnp.meshgrid(*[along] * dimensions), axis=-1).reshape(-1, dimensions)
 

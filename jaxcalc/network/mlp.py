@@ -1,4 +1,4 @@
-"""The multilayer perceptron as a plain pytree, and the chain rule through it, layer by layer."""
+"""The multilayer perceptron, with its parameters in a plain pytree, and backpropagation through it by hand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.calculus.derivatives import derivative, gradient
+from jaxcalc.core.arguments import whole_number
 
 ACTIVATIONS: dict[str, Callable] = {
     "relu": jax.nn.relu,
@@ -18,7 +19,7 @@ ACTIVATIONS: dict[str, Callable] = {
     "softplus": jax.nn.softplus,
     "identity": lambda z: z,
 }
-# The variance of a weight, of the units before it and after it.
+# The variance of a weight, from the numbers of units before and after it.
 INITIALIZATIONS: dict[str, Callable] = {
     "he": lambda before, after: 2 / before,
     "glorot": lambda before, after: 2 / (before + after),
@@ -28,7 +29,7 @@ Params = list[dict[str, Array]]
 
 
 class MLP(NamedTuple):
-    """A multilayer perceptron: two pure functions, and what they were made of."""
+    """A multilayer perceptron: the pure functions `init` and `apply`, and the sizes and activations they use."""
 
     init: Callable[[Array], Params]
     apply: Callable[[Params, Array], Array]
@@ -44,7 +45,7 @@ def mlp(
     output: str | Callable = "identity",
     initialization: str | None = None,
 ) -> MLP:
-    """A multilayer perceptron: layers of units, each an activation of a weighted sum of all units before it.
+    """A multilayer perceptron: each unit is the activation of a weighted sum of all units of the layer before.
 
         a_0 = x,    z_k = W_k a_(k-1) + b_k,    a_k = activation(z_k),    a_K = output(z_K)
 
@@ -53,9 +54,10 @@ def mlp(
 
     Args:
         sizes: The number of units in each layer, the inputs first and the outputs last: at least two numbers.
-        activation: Of the hidden layers: "relu", "sigmoid", "tanh", "gelu", "silu", "softplus" or "identity", or any
-            JAX-traceable function that acts on each number alone.
-        output: Of the last layer, likewise; "identity" for `cross_entropy`, which takes logits.
+        activation: The activation of the hidden layers: "relu", "sigmoid", "tanh", "gelu", "silu", "softplus" or
+            "identity", or a JAX-traceable function that acts on each number alone.
+        output: The activation of the last layer, given in the same way; "identity" for `cross_entropy`, which takes
+            logits.
         initialization: "he" or "glorot"; by default "he" for "relu", "gelu", "silu" and "softplus", otherwise "glorot".
 
     Returns:
@@ -63,6 +65,7 @@ def mlp(
         apply(params, x) -> outputs (..., n_K) of inputs (..., n_0).
 
     Raises:
+        TypeError: If a size is not a whole number.
         ValueError: If there are fewer than two sizes, one is below 1, or a name is not one of the above.
 
     Example:
@@ -78,9 +81,9 @@ def mlp(
     X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural networks (2010); K. He,
     X. Zhang, S. Ren and J. Sun, Delving deep into rectifiers (2015).
     """
-    sizes = tuple(sizes)
-    if len(sizes) < 2 or not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ValueError(f"sizes must be at least two whole numbers of at least 1, inputs and outputs; it is {sizes}.")
+    sizes = tuple(whole_number(f"sizes[{k}]", size, 1) for k, size in enumerate(sizes))
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must be at least two whole numbers, of inputs and outputs; it is {sizes}.")
     if initialization is None:
         initialization = "he" if activation in ("relu", "gelu", "silu", "softplus") else "glorot"
     variance = _named("initialization", initialization, INITIALIZATIONS)
@@ -94,35 +97,35 @@ def mlp(
         return layers
 
     def apply(params: Params, x: Array) -> Array:
-        # Units first and samples last, so that many networks at once need no copies of their weights.
+        # Units first and samples last: in this order a product for many networks at once copies no weights.
         a, functions = jnp.moveaxis(x, -1, 0), [hidden] * (len(params) - 1) + [last]
         for layer, function in zip(params, functions, strict=True):
             a = function(jnp.tensordot(layer["weights"], a, 1) + _along_first(layer["bias"], a))
-        # The barrier keeps XLA from moving the transposition into the products of the backward pass, where its CPU
-        # compiler has no fast form for it: a step of 64 small networks takes a fifth longer without.
+        # Without the barrier XLA moves the transposition into the products of the backward pass. Its CPU compiler has
+        # no fast product in that order: a step of 64 small networks would take a fifth longer.
         return jnp.moveaxis(jax.lax.optimization_barrier(a), 0, -1)
 
     return MLP(init, apply, sizes, hidden, last)
 
 
 def backpropagation(network: MLP, loss: Callable, params: Params, batch: tuple[Array, Any]) -> tuple[Array, Params]:
-    """The cost of a batch and its gradient by the chain rule applied layer by layer, from the last to the first.
+    """The cost of a batch and its gradient, by the chain rule from the last layer to the first.
 
-    With z_k and a_k of `mlp`, a column a sample, C = loss(a_K, targets) and the error of a layer d_k = dC/dz_k:
+    With z_k and a_k of `mlp`, one column per sample, C = loss(a_K, targets) and the error of a layer d_k = dC/dz_k:
 
         d_K = dC/da_K * output'(z_K),    d_k = W_(k+1)^T d_(k+1) * activation'(z_k)
         dC/dW_k = d_k a_(k-1)^T,         dC/db_k = the sum of d_k over the batch
 
-    Equal to `jax.value_and_grad` of the cost up to rounding; written out to be read.
+    Up to rounding the result is that of `jax.value_and_grad`; this function is written out to be read.
 
     Args:
-        network: What `mlp` returned.
-        loss: The cost of outputs and targets, a number, such as `quadratic_cost`.
-        params: The parameters, as `network.init` makes them.
-        batch: Inputs (B, n_0) and their targets.
+        network: A perceptron that `mlp` has made.
+        loss: loss(outputs, targets) -> a number, such as `quadratic_cost`.
+        params: The parameters, a pytree like that of `network.init`.
+        batch: A pair of inputs (B, n_0) and targets.
 
     Returns:
-        The cost, a number, and its gradient, in the form of params.
+        The cost, a number, and its gradient, a pytree like params.
 
     Example:
         >>> import jax
@@ -145,21 +148,22 @@ def backpropagation(network: MLP, loss: Callable, params: Params, batch: tuple[A
         activations.append(function(sums[-1]))
 
     outputs = activations[-1].T
-    along = gradient(lambda outputs: loss(outputs, targets))(outputs).T  # dC/da of the layer in hand
+    slope = gradient(lambda outputs: loss(outputs, targets))(outputs).T  # dC/da_k, first for the last layer
     layers = []
     for layer, function, z, before in zip(*map(reversed, (params, functions, sums, activations[:-1])), strict=True):
-        error = along * derivative(function)(z)
+        error = slope * derivative(function)(z)
         layers.append({"weights": error @ before.T, "bias": jnp.sum(error, axis=1)})
-        along = layer["weights"].T @ error
+        slope = layer["weights"].T @ error
     return loss(outputs, targets), layers[::-1]
 
 
 def _along_first(vector: Array, like: Array) -> Array:
-    """Returns the vector with as many axes as `like`, all but the first of length 1."""
+    """Returns the vector with as many axes as `like`, of which all but the first have length 1."""
     return vector.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _named(kind: str, given: str | Callable, known: dict[str, Callable]) -> Callable:
+    """Returns the function that is given, by itself or by its name in `known`."""
     if callable(given):
         return given
     if given not in known:

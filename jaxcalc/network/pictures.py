@@ -1,4 +1,4 @@
-"""Pictures of trainings: loss curves, losses against learning rates, range tests and landscapes."""
+"""Figures of trainings: loss curves, losses against learning rates, range tests and loss landscapes."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,19 @@ from jaxcalc.plots import COLOURS, ELSEWHERE, blank_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Ten that are told apart on white; of two equal curves both are seen, because neighbours differ in style too.
+# Ten colours that are distinguishable on white. Neighbours also differ in line style: two equal curves both show.
 OPTIMIZER_COLOURS = (*COLOURS[:6], "#6A3D9A", COLOURS[7], "#8C564B", "#222222")
 STYLES = ("-", (0, (5, 3)))
 
 
 def comparison(runs: Mapping[str, Runs], judged_by: str) -> "Figure":
-    """Draws the loss of each optimiser at its chosen rate along the epochs, and its final loss at every rate.
+    """Draws the loss of each optimiser against the epoch, at its chosen rate, and its final loss against the rate.
 
-    Lines are medians over the seeds, bands reach from quartile to quartile.
+    Lines are medians over the seeds; bands reach from the lower to the upper quartile.
 
     Args:
-        runs: For each optimiser its runs.
-        judged_by: "validation" or "training".
+        runs: The runs of each optimiser, by its name.
+        judged_by: "validation" or "training", the data of the losses.
     """
     figure = blank_figure(13.0, 5.6)
     along, against = figure.subplots(1, 2)
@@ -40,7 +40,8 @@ def comparison(runs: Mapping[str, Runs], judged_by: str) -> "Figure":
         finals = np.where(own.diverged, np.nan, own.final)
         lower, middle, upper = _quartiles(finals.T)
         if len(own.learning_rates) > 1:
-            middle = np.where(own.diverged.mean(axis=1) < 0.5, middle, np.nan)  # the median run has diverged
+            # Where half of the seeds or more have diverged, the median over all seeds is infinite: nothing is drawn.
+            middle = np.where(own.diverged.mean(axis=1) < 0.5, middle, np.nan)
             against.fill_between(own.learning_rates, lower, upper, color=style["color"], alpha=0.12, linewidth=0)
             against.plot(own.learning_rates, middle, marker="o", markersize=3.5, **style)
         else:
@@ -58,7 +59,10 @@ def comparison(runs: Mapping[str, Runs], judged_by: str) -> "Figure":
 
 
 def _quartiles(values: np.ndarray) -> np.ndarray:
-    """Returns lower quartile, median and upper quartile over the first axis; a column of NaNs alone gives NaN."""
+    """Returns the lower quartile, median and upper quartile of the finite values in each column, (3, columns).
+
+    A column without finite values has the quartiles NaN.
+    """
     masked = np.ma.masked_invalid(values)
     filled = [
         np.quantile(column.compressed(), [0.25, 0.5, 0.75]) if column.count() else [np.nan] * 3 for column in masked.T
@@ -67,18 +71,19 @@ def _quartiles(values: np.ndarray) -> np.ndarray:
 
 
 def _plain(axes: Any) -> None:
+    """Gives axes a faint grid, and no frame above and on the right."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def range_test(rates: np.ndarray, loss: np.ndarray, smooth: np.ndarray, suggestion: float) -> "Figure":
-    """Draws the cost of each run against a learning rate that grows, their smoothed median and the rate suggested.
+    """Draws the result of a learning-rate range test: costs against the rate, and the rate that is suggested.
 
     Args:
-        rates: (steps,).
-        loss: (S, steps).
-        smooth: (steps,).
-        suggestion: A rate.
+        rates: The learning rate of each step, (steps,).
+        loss: The cost of each run before each step, (S, steps).
+        smooth: The smoothed median of the runs, (steps,).
+        suggestion: The suggested learning rate.
     """
     figure = blank_figure(7.5, 4.8)
     axes = figure.add_subplot(xlabel="learning rate", ylabel="loss of the batch", title="Learning-rate range test")
@@ -86,7 +91,8 @@ def range_test(rates: np.ndarray, loss: np.ndarray, smooth: np.ndarray, suggesti
     axes.plot(rates, smooth, color=COLOURS[0], linewidth=1.8, label="median, smoothed")
     axes.axvline(suggestion, color=COLOURS[5], linestyle="--", label=f"suggestion {suggestion:.2g}")
     finite = smooth[np.isfinite(smooth)]
-    # What blows up would leave nothing of the rest to be seen.
+    # The axis covers three times the fall from the first to the lowest cost: if it covered the costs of diverging
+    # runs, the fall would look like a flat line.
     bottom, top = finite.min(), min(finite.max(), 3 * finite[0] - 2 * finite.min())
     margin = 0.15 * (top - bottom) or 1.0
     axes.set(xscale="log", ylim=(bottom - margin, top + margin))
@@ -96,16 +102,17 @@ def range_test(rates: np.ndarray, loss: np.ndarray, smooth: np.ndarray, suggesti
 
 
 def landscape(along: np.ndarray, loss: np.ndarray) -> "Figure":
-    """Draws the cost along a line as a curve, on a square as contours, in equal factors where it is positive.
+    """Draws the cost along a line as a curve, or on a square as contours.
+
+    The levels of the contours are spaced by equal factors if all costs are positive, otherwise by equal differences.
 
     Args:
-        along: (points,).
-        loss: (points,) or (points, points).
+        along: The steps along each direction, (points,).
+        loss: The cost on a line, (points,), or on a square, (points, points).
     """
     figure = blank_figure(7.0, 4.8 if loss.ndim == 1 else 5.9)
     axes = figure.add_subplot(xlabel="along a random direction", title="The loss around the solution")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    _plain(axes)
     if loss.ndim == 1:
         axes.plot(along, loss, color=COLOURS[0], linewidth=1.8)
         axes.axvline(0, color=ELSEWHERE, linewidth=0.6)

@@ -1,4 +1,4 @@
-"""The learning-rate range test: one run at rates that grow step by step."""
+"""The learning-rate range test: a training whose learning rate grows with every step."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
-from jaxcalc.methods.from_optax import accepted
-from jaxcalc.network import door, pictures, training
+from jaxcalc.core.arguments import whole_number
+from jaxcalc.core.programs import compiled
+from jaxcalc.network import arguments, pictures, training
 from jaxcalc.network.gradients import value_and_gradient
-from jaxcalc.optimize.door import whole_number
-from jaxcalc.programs import compiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class RangeTest(NamedTuple):
-    """The cost of the batch before each step, at learning rates that grow.
+    """The result of `learning_rate_range_test`.
 
     Attributes:
-        learning_rate: (steps,).
-        loss: (S, steps); NaN or infinite once a run has blown up.
-        smooth: The median over the seeds, averaged over steps with weights that fade by 0.9 a step, (steps,).
+        learning_rate: The learning rate of each step, (steps,).
+        loss: The cost of the batch before each step, for each of S seeds, (S, steps); not finite once a run diverges.
+        smooth: The median of `loss` over the seeds, averaged over the steps so far with weights that fall by the factor
+            0.9 from each step to the one before, (steps,).
     """
 
     learning_rate: np.ndarray
@@ -34,16 +33,16 @@ class RangeTest(NamedTuple):
 
     @property
     def lowest(self) -> float:
-        """The rate at which the smoothed cost is lowest: above it, it grows."""
+        """The learning rate at which the smoothed cost is lowest."""
         return float(self.learning_rate[np.nanargmin(np.where(np.isfinite(self.smooth), self.smooth, np.nan))])
 
     @property
     def suggestion(self) -> float:
-        """A tenth of the rate at which the smoothed cost is lowest: a rate to start from."""
+        """A learning rate to begin with: a tenth of the rate at which the smoothed cost is lowest."""
         return self.lowest / 10
 
     def plot(self) -> "Figure":
-        """Draws the cost against the rate, and the suggestion.
+        """Draws the costs against the learning rate, and marks the suggestion.
 
         Raises:
             ImportError: If matplotlib is not installed.
@@ -63,28 +62,29 @@ def learning_rate_range_test(
     seeds: int | Sequence[int] = 4,
     batch_size: int,
 ) -> RangeTest:
-    """Trains at learning rates that grow from step to step, to see at which the cost falls and at which it grows.
+    """Trains with a learning rate that grows with every step, to find the rates at which the cost falls.
 
-    Step k of K, k = 0 .. K - 1, is taken at the rate lowest * (highest / lowest)^(k / (K - 1)). All seeds run in one
-    compiled program, which new rates do not compile again.
+    Step k = 0, ..., K - 1 has the rate lowest * (highest / lowest)^(k / (K - 1)). All seeds run in one compiled
+    program. A second call with another lowest or highest rate compiles nothing.
 
     Args:
         cost: cost(params, batch) -> one real number, as for `compare_optimizers`.
         init: init(key) -> params.
         data: A pytree of arrays with a leading sample axis.
-        optimizer: A function learning_rate -> optax.GradientTransformation; its state is carried from rate to rate.
-        lowest: The first learning rate, positive.
-        highest: The last one, above the first.
-        steps: How many, K, at least 2.
-        seeds: How many runs, or a list of seeds.
-        batch_size: Samples in a batch, at most as many as there are.
+        optimizer: A function learning_rate -> optax.GradientTransformation. The optimiser's state is kept when the rate
+            grows.
+        lowest: The learning rate of the first step, positive.
+        highest: The learning rate of the last step, above `lowest`.
+        steps: The number of steps, K, at least 2.
+        seeds: The number of runs, S, each with a start and batches of its own, or a list of seeds.
+        batch_size: The number of samples in a batch, at most the number of samples in the data.
 
     Returns:
-        Rates and costs, a `suggestion`, and `plot()`.
+        The rates and costs, with a `suggestion` and `plot()`.
 
     Raises:
-        TypeError: If the cost is not one real number.
-        ValueError: If an option is out of range or the data do not fit.
+        TypeError: If the cost does not return one real number, or steps or batch_size is not a whole number.
+        ValueError: If an option is out of range, or arrays of the data differ in their number of samples.
 
     Example:
         >>> import jax
@@ -98,23 +98,22 @@ def learning_rate_range_test(
 
     Source: L. Smith, Cyclical learning rates for training neural networks (2017).
     """
-    data, count = door.samples("data", data)
-    computation = door.computation(batch_size, count, 1, None, None)
+    data, count = arguments.samples("data", data)
+    plan = arguments.training_plan(batch_size, count, micro_batches=1, compute_dtype=None, devices=None)
     if not 0 < lowest < highest < np.inf:
         raise ValueError(f"the learning rates must be 0 < lowest < highest; they are {lowest!r} and {highest!r}.")
-    keys = jax.vmap(jax.random.key)(jnp.asarray(door.list_of_seeds(seeds), jnp.uint32))
-    params = door.start_of(init, keys[0])
-    door.require_one_number("cost", cost, params, data)
+    keys = jax.vmap(jax.random.key)(jnp.asarray(arguments.list_of_seeds(seeds), jnp.uint32))
+    params = arguments.parameter_shapes(init, keys[0])
+    arguments.require_scalar_function("cost", cost, params, data)
     floating = jnp.result_type(*jax.tree.leaves(params))
     rates = np.geomspace(lowest, highest, whole_number("steps", steps, 2))
-    plan = training.Plan(count // batch_size, batch_size, computation)
     loss = compiled(_growing_rates, [cost, init, optimizer])(plan, keys, jnp.asarray(rates, floating), data)
     loss = np.asarray(loss, float)
     return RangeTest(rates, loss, _smooth(np.median(loss, axis=0)))
 
 
 def _growing_rates(functions: list[Callable], plan: training.Plan, keys: Array, rates: Array, data: Any) -> Array:
-    """Returns the cost before each step, (S, steps)."""
+    """Returns the cost of the batch before each step, for all seeds, (S, steps)."""
     cost, init, factory = functions
     gradient_of = value_and_gradient(cost, plan.computation)
 
@@ -125,20 +124,18 @@ def _growing_rates(functions: list[Callable], plan: training.Plan, keys: Array, 
         rows = rows.reshape(-1, plan.batch_size)[: len(rates)]
 
         def step(state: tuple[Any, Any], at: tuple[Array, Array]) -> tuple[tuple[Any, Any], Array]:
-            (params, memory), (rate, rows) = state, at
-            value, gradient = gradient_of(params, jax.tree.map(lambda leaf: leaf[rows], data))
-            update = factory(rate).update
-            updates, memory = update(gradient, memory, params, **accepted(update, value=value, grad=gradient))
-            return (optax.apply_updates(params, updates), memory), value
+            rate, rows = at
+            value, gradient = gradient_of(state[0], jax.tree.map(lambda leaf: leaf[rows], data))
+            return training.after_step(factory, rate, state, value, gradient), value
 
-        start = jax.tree.map(jnp.asarray, (params, factory(rates[0]).init(params)))
+        start = training.before_first_step(factory, params, rates[0])
         return jax.lax.scan(step, start, (rates, rows))[1]
 
     return jax.vmap(run)(keys)
 
 
 def _smooth(values: np.ndarray, keep: float = 0.9) -> np.ndarray:
-    """Returns running averages whose weights fade with the distance and add up to 1 from the first value on."""
+    """Returns the averages s_k = sum_(j <= k) keep^(k - j) values_j / sum_(j <= k) keep^(k - j)."""
     averages, total, weight = [], 0.0, 0.0
     for value in values:
         total, weight = keep * total + value, keep * weight + 1

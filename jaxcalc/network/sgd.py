@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, written out by hand as a transformation of Optax; pytrees as they come."""
+"""Stochastic gradient descent, written out by hand as a transformation of Optax, on pytrees of parameters."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class SgdState(NamedTuple):
-    """What a step leaves for the next one: nothing, unless there is a momentum or a schedule."""
+    """The state of `sgd` between two steps."""
 
-    velocity: Any  # in the form of the parameters, zero at the start; None without momentum
-    count: Array | None  # steps so far, int32; None unless the learning rate is a schedule
+    velocity: Any  # a pytree like the parameters, zero at the start; None without momentum
+    count: Array | None  # number of steps taken, int32; None unless the learning rate is a schedule
 
 
 def sgd(
@@ -33,26 +33,28 @@ def sgd(
         v <- momentum * v + g
         x <- x - learning_rate * v                      or, with nesterov, x - learning_rate * (g + momentum * v)
 
-    With decoupled=True the decay takes no part in the velocity: g is the gradient, and the last line subtracts
-    learning_rate * (v + weight_decay * x). Without momentum the two are the same. The steps equal those of
-    `optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(...))`, to the last bit.
+    With decoupled=True the decay does not enter the velocity: g is the gradient, and the last line subtracts
+    learning_rate * (v + weight_decay * x). Without momentum, coupled and decoupled decay take the same steps. The steps
+    equal those of `optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(...))` to the last bit.
 
     Args:
-        learning_rate: The factor of the step, in units of x^2 / f: a number, a traced value or a schedule, a function
-            of the number of steps taken.
-        momentum: What is left of the velocity after a step, from 0 (the number 0 keeps no velocity) to below 1.
-        nesterov: Whether the gradient counts as taken ahead, where the velocity leads.
-        weight_decay: The strength of the pull to zero. With any but the number 0 the update needs the parameters.
-        decoupled: Whether the decay bypasses the momentum.
+        learning_rate: The factor of the step, in units of x^2 / f: a number, a traced value or a schedule, which is a
+            function of the number of steps taken.
+        momentum: The factor of the velocity from step to step, from 0 to below 1. With the number 0 no velocity is
+            stored.
+        nesterov: Whether to take Nesterov's step, as in the last line above.
+        weight_decay: The factor of the parameters that is added to the gradient. Unless it is the number 0, the update
+            needs the parameters.
+        decoupled: Whether the decay is added to the step instead of to the gradient.
 
     Returns:
         An `optax.GradientTransformation` (init, update), for `optax.apply_updates`, `optax.chain`, masks and
-        `optax.inject_hyperparams`. Its updates have the gradients' dtypes, unless a learning rate, momentum or decay
-        that is an array has a wider one.
+        `optax.inject_hyperparams`. Its updates have the dtypes of the gradients, or the wider dtype of a learning rate,
+        momentum or decay that is an array.
 
     Raises:
         TypeError: If the learning rate is neither a number nor a function.
-        ValueError: From the update, if there is a weight decay and it is not given the parameters.
+        ValueError: From the update, if there is a weight decay and the parameters are not given.
 
     Example:
         >>> import jax
@@ -98,7 +100,7 @@ def sgd(
         if has_decay and decoupled:
             step = _each(lambda v, x: v + weight_decay * x, step, params)
         if scheduled:
-            # A schedule computes in float32: rounded to the parameters' dtype, it does not widen their updates.
+            # Schedules return float32; without the conversion, updates of a narrower dtype would become float32.
             step = _each(lambda v: jnp.asarray(-1 * rate(state.count), v.dtype) * v, step)
             return step, SgdState(velocity, _following(state.count))
         return _each(lambda v: -1 * rate * v, step), SgdState(velocity, None)
@@ -107,7 +109,7 @@ def sgd(
 
 
 def _each(fun: Callable, first: Any, *others: Any) -> Any:
-    """Applies fun leaf by leaf; where the first tree has None for a leaf, so has the result."""
+    """Applies fun leaf by leaf; where the first tree has None instead of a leaf, the result has None."""
 
     def apply(leaf, *rest):
         return None if leaf is None else fun(leaf, *rest)
@@ -116,10 +118,10 @@ def _each(fun: Callable, first: Any, *others: Any) -> Any:
 
 
 def _is_zero(number: Any) -> bool:
-    """Returns whether this is known to be zero while the program is built; an array may change."""
+    """Returns whether this is the Python number 0; an array may be traced, so its value cannot shape the program."""
     return isinstance(number, int | float) and number == 0
 
 
 def _following(count: Any) -> Array:
-    """Returns the next count; the largest int32 stays what it is instead of turning negative."""
+    """Returns count + 1, or the largest int32 if count is that already, instead of a negative number."""
     return jnp.where(count < jnp.iinfo(jnp.int32).max, count + 1, count)

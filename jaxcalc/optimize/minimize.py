@@ -1,68 +1,21 @@
 """One problem, or many of one function or of several, minimised in lanes."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.calculus.shards import of_one
-from jaxcalc.engine import lanes as engine
-from jaxcalc.engine.batching import closed_over, refilling
-from jaxcalc.engine.implicit import differentiable
-from jaxcalc.engine.judgement import Bounds, Limits
-from jaxcalc.engine.objective import Objective
+from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
 from jaxcalc.engine.result import OptimizeResult
-from jaxcalc.engine.units import power_of_two
+from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.certify import certificate
-from jaxcalc.optimize.door import (
-    arrays,
-    as_tuple,
-    box,
-    chosen_method,
-    one_of,
-    options,
-    require_functions,
-    units,
-    whole_number,
-)
-from jaxcalc.programs import compiled
+from jaxcalc.optimize.arguments import box, chosen_method, scales, tolerances
 
 if TYPE_CHECKING:
     import optax
-
-
-class Shape(NamedTuple):
-    """What shapes a program beside the functions and the arrays."""
-
-    lanes: int | None
-    history: int
-    has_aux: bool
-    unconverged: str
-    certify: bool = False
-
-
-class Problem(NamedTuple):
-    """What one function is minimised with: its queue of starts and args, what they share, and the limits given."""
-
-    method: Method
-    x0: Any
-    args: tuple
-    shared: tuple
-    bounds: tuple[Any, Any]
-    scale: Any
-    limits: dict[str, Array]
-
-
-# What the derivatives of a problem that did not succeed may be.
-UNCONVERGED = ("nan", "implicit")
-# SciPy's gtol, and what single precision can still tell.
-GTOL = {4: 1e-3, 8: 1e-5}
-# Points that are certified at once: each holds a Hessian.
-CERTIFIED_AT_ONCE = 64
 
 
 def minimize(
@@ -83,7 +36,7 @@ def minimize(
 ) -> OptimizeResult:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
 
-    Finds x such that the largest component of the gradient of f(x) = fun(x, *args) is at most gtol, below the start.
+    Descends from x0 to an x at which the largest component of the gradient of f(x) = fun(x, *args) is at most gtol.
 
     Args:
         fun: A JAX-traceable function fun(x, *args) that returns one real number, an array of shape ().
@@ -127,12 +80,16 @@ def minimize(
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
     """
     require_functions([fun])
-    shape = Shape(None, whole_number("history", history, 0), has_aux, one_of("unconverged", unconverged, UNCONVERGED))
-    limits = options("", None, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
-    x0 = arrays("x0", x0)
-    bounds, scale = box("", bounds, x0, batch=False), units("", scale, x0, batch=False)
-    problem = Problem(chosen_method(method), x0, (), arrays("args", as_tuple(args)), bounds, scale, limits)
-    return compiled(_solve_single, [fun])(shape, problem)
+    x0 = real_arrays("x0", x0)
+    problem = Problem(
+        method=chosen_method(method),
+        x0=x0,
+        args=arrays("args", as_tuple(args)),
+        box=box("", bounds, x0, batch=False),
+        scale=scales("", scale, x0, batch=False),
+        tolerances=tolerances("", None, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol),
+    )
+    return solve_one(fun, problem, _options(history, has_aux, unconverged))
 
 
 def minimize_many(
@@ -212,97 +169,60 @@ def minimize_many(
 
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006), for the methods; the lanes are this library's.
     """
-    lanes = None if lanes is None else whole_number("lanes", lanes, 1)
-    shape = Shape(
-        lanes,
-        whole_number("history", history, 0),
-        has_aux,
-        one_of("unconverged", unconverged, UNCONVERGED),
-        bool(certify),
+    options = _options(history, has_aux, unconverged)._replace(
+        lanes=None if lanes is None else whole_number("lanes", lanes, 1), certify=bool(certify)
     )
-    several = isinstance(fun, list | tuple)
+    given = {"x0": x0, "args": args, "shared": shared, "method": method, "bounds": bounds, "scale": scale}
+    given |= {"gtol": gtol, "maxiter": maxiter, "ftol": ftol, "xtol": xtol}
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
-    each = {"x0": x0, "args": args, "shared": shared, "method": method, "bounds": bounds, "scale": scale}
-    each |= {"gtol": gtol, "maxiter": maxiter, "ftol": ftol, "xtol": xtol}
-    columns = {name: _per_function(name, value, len(functions)) if several else [value] for name, value in each.items()}
-    problems = [
-        _problem(label, *row)
-        for label, row in zip(_labels(several, len(functions)), zip(*columns.values(), strict=True), strict=True)
-    ]
-    results = compiled(_solve_all, functions)(shape, problems) if functions else []
-    return results if several else results[0]
+    if not isinstance(fun, list | tuple):
+        return solve_all(functions, [_queue("", **given)], options)[0]
+    count = len(functions)
+    each = {name: _per_function(name, value, count) for name, value in given.items()}
+    queues = [_queue(f"[{k}]", **{name: values[k] for name, values in each.items()}) for k in range(count)]
+    return solve_all(functions, queues, options)
 
 
-def _solve_single(functions: list, shape: Shape, problem: Problem) -> OptimizeResult:
-    """Solves one problem in one lane; its args have no problem axis, so the lane shares them."""
-    queue = problem._replace(x0=jax.tree.map(lambda leaf: leaf[None], problem.x0))
-    return jax.tree.map(lambda leaf: leaf[0], _solve(functions[0], shape, queue))
-
-
-def _solve_all(functions: list, shape: Shape, problems: list[Problem]) -> list[OptimizeResult]:
-    """Solves the queues of several functions one after the other in one program; runs while that is traced."""
-    return [_solve(fun, shape, problem) for fun, problem in zip(functions, problems, strict=True)]
-
-
-def _solve(fun: Callable, shape: Shape, problem: Problem) -> OptimizeResult:
-    """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
-    closed, problem = closed_over(fun, problem)
-    own = [True] * len(problem.args) + [False] * len(problem.shared)
-
-    def solve(own, problem):
-        return _run(_objective(closed.of(own), shape, problem), shape, problem)
-
-    objective = _objective(closed.of(own), shape, problem)
-    result = differentiable(refilling(solve, own), objective, shape.unconverged == "implicit")(problem)
-    return _certified(objective, problem, result) if shape.certify else result
-
-
-def _certified(objective: Objective, problem: Problem, result: OptimizeResult) -> OptimizeResult:
-    """Returns the result with certificates of its points, which are constants to JAX, as statuses are."""
-    x, args, shared, bounds, limits = jax.lax.stop_gradient(
-        (result.x, problem.args, problem.shared, problem.bounds, problem.limits)
+def _options(history: int, has_aux: bool, unconverged: str) -> Options:
+    return Options(
+        family=Scalar,
+        history=whole_number("history", history),
+        has_aux=has_aux,
+        unconverged=one_of("unconverged", unconverged, UNCONVERGED),
     )
-    x, count = objective.ravel(x).T, len(result.fun)
-    sides = (
-        jnp.broadcast_to(infinite if side is None else objective.ravel(side).T, x.shape)
-        for side, infinite in zip(bounds, (-jnp.inf, jnp.inf), strict=True)
+
+
+def _queue(
+    label: str, *, x0: Any, args: Any, shared: Any, method: Any, bounds: Any, scale: Any, **given: Any
+) -> Problem:
+    """Returns the queue of one function, checked before any code of the caller's runs.
+
+    Args:
+        label: What errors call the function, as "[2]".
+        x0: As in `minimize_many`, with args, shared, method, bounds and scale.
+        args: See x0.
+        shared: See x0.
+        method: See x0.
+        bounds: See x0.
+        scale: See x0.
+        given: The tolerances gtol, maxiter, ftol and xtol.
+    """
+    x0, args = real_arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
+    count = _count(label, x0, args)
+    return Problem(
+        method=chosen_method(method),
+        x0=x0,
+        args=args,
+        shared=arrays(f"shared{label}", as_tuple(shared)),
+        box=box(label, bounds, x0, batch=True),
+        scale=scales(label, scale, x0, batch=True),
+        tolerances=tolerances(label, count, **given),
     )
-    gtol = jnp.broadcast_to(limits.get("gtol", GTOL[objective.dtype.itemsize]), count).astype(objective.dtype)
-
-    def one(point):
-        x, lower, upper, gtol, args = point
-        return certificate(lambda v: objective.value(v, args, shared)[0], x, lower, upper, gtol)
-
-    points = (x, *sides, gtol, args)
-    if count <= CERTIFIED_AT_ONCE:
-        return dataclasses.replace(result, certificate=jax.vmap(one)(points))
-    return dataclasses.replace(result, certificate=jax.lax.map(one, points, batch_size=CERTIFIED_AT_ONCE))
 
 
-def _objective(fun: Callable, shape: Shape, problem: Problem) -> Objective:
-    x0, args = of_one((problem.x0, problem.args))
-    return Objective(fun, x0, args, problem.shared, shape.has_aux)
-
-
-def _run(objective: Objective, shape: Shape, problem: Problem) -> OptimizeResult:
-    """Solves a queue as it is."""
-    method, x0, args, shared, bounds, scale, limits = problem
-    method = method.for_size(objective.n)
-    default = {"gtol": GTOL[objective.dtype.itemsize], "maxiter": method.default_maxiter(objective.n)}
-    dtypes = {"maxiter": jnp.int32}
-    limits = {name: jnp.asarray(value, dtypes.get(name, objective.dtype)) for name, value in (default | limits).items()}
-    queue = engine.Queue(x0, args, Limits(**limits), Bounds(*bounds), power_of_two(scale))
-    count = len(jax.tree.leaves(x0)[0])
-    if count == 0:
-        return OptimizeResult(*engine.empty_results(method, objective, 0, shape.history))
-    lanes = shape.lanes or engine.default_lanes(method, objective, queue, count)
-    return OptimizeResult(*engine.solve(method, objective, queue, shared, lanes, shape.history))
-
-
-def _problem(label: str, x0, args, shared, method, bounds, scale, gtol, maxiter, ftol, xtol) -> Problem:
-    """Checks what belongs to one function at the door; nothing of the user's has run yet."""
-    x0, args = arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
+def _count(label: str, x0: Any, args: tuple) -> int:
+    """Returns the number of problems, N; raises a ValueError unless every leaf of x0 and args has the axis N first."""
     path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
     if first.ndim == 0:
         raise ValueError(
@@ -317,20 +237,14 @@ def _problem(label: str, x0, args, shared, method, bounds, scale, gtol, maxiter,
                     f"{name}{label}{jax.tree_util.keystr(path)} has shape {leaf.shape}, but x0 holds {count} problems: "
                     f"its leading axis must be {count}. What all problems have in common goes into shared."
                 )
-    limits = options(label, count, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol)
-    shared, bounds = arrays(f"shared{label}", as_tuple(shared)), box(label, bounds, x0, batch=True)
-    return Problem(chosen_method(method), x0, args, shared, bounds, units(label, scale, x0, batch=True), limits)
+    return count
 
 
 def _per_function(name: str, value: Any, count: int) -> list:
-    """Returns what each of several functions gets: of a list its items, anything else for all of them."""
+    """Returns the argument `name` of each of several functions: the items of a list, anything else for all of them."""
     if isinstance(value, list) or name == "x0" or (name == "args" and value != ()):
         if not isinstance(value, list | tuple) or len(value) != count:
             given = f"length {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
             raise ValueError(f"fun is a list of {count} functions, so {name} must be a list of {count}, not {given}.")
         return list(value)
     return [value] * count
-
-
-def _labels(several: bool, count: int) -> list[str]:
-    return [f"[{k}]" for k in range(count)] if several else [""]

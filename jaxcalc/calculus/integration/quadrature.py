@@ -1,0 +1,269 @@
+"""Adaptive quadrature in one variable: the rule of a cell, and an error that is not understated.
+
+* The error of a cell comes from the difference of the rules of 10 and 21 points, which is about the error of the rule
+  of 10 points.
+* The enclosure of f' over a cell may allow a far steeper slope than the samples show. Such a cell has a hidden error
+  until bisection has either shown the peak to a sample or made the enclosure exclude the peak.
+* The integral beyond the first and the last cell is bounded by a power law fitted to samples near the ends. A power law
+  without a finite integral makes the error infinite.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcalc.calculus.integration import nodes
+from jaxcalc.calculus.integration.double_exponential import (
+    MappedPoints,
+    change_of_variable,
+    rounds_to_end,
+    t_max,
+    without_rounding_of_t,
+)
+from jaxcalc.calculus.integration.subdivision import CellIntegrals, Total, subdivide
+from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
+
+# The ends of the cell, where the enclosure of f' is taken, are nodes of weight 0.
+NODES = np.concatenate([[-1.0], nodes.NODES, [1.0]])
+KRONROD = np.concatenate([[0.0], nodes.KRONROD, [0.0]])
+GAUSS = np.concatenate([[0.0], nodes.GAUSS, [0.0]])
+
+# Cells evaluated in one iteration: enough to fill vector units and to hide the fixed cost of an iteration.
+_CELLS_PER_ITERATION = 64
+_LEAST_CELLS_PER_PIECE = 8
+# A cell has a hidden error if the bound of |f'| exceeds the steepest slope between its samples by this factor.
+_SUSPICIOUS_RATIO = 30.0
+# The rounding error of a weighted sum of values of f, in units of eps times the integral of |f|.
+SUM_ROUNDING = 10.0
+# Near a finite end other than 0, x resolves the distance from the end only to the relative precision eps / distance. If
+# f grows towards such an end faster than distance^_SINGULAR_POWER, a power law replaces f at distances below sqrt(eps).
+_SINGULAR_POWER = -0.1
+# The samples of the power laws of a piece: 3 distances from 2 ends, for each of 3 ranges of t.
+_SAMPLES_PER_PIECE = 18
+
+
+class Piece(NamedTuple):
+    """Ranges between neighbouring break points, with power laws scale (distance / near)^power at their ends.
+
+    Attributes:
+        lo: The lower end, may be -inf, (pieces,).
+        hi: The upper end, may be inf, (pieces,).
+        t_max: The range of t is [-t_max, t_max], (pieces,).
+        near: The distance from each end below which the power law replaces f, (pieces, 2); 0 where f itself is used.
+        scale: The value of f at the distance `near`, (pieces, 2, m).
+        power: The exponent of the power law, (pieces, 2, m).
+    """
+
+    lo: Array
+    hi: Array
+    t_max: Array
+    near: Array
+    scale: Array
+    power: Array
+
+
+class _Samples(NamedTuple):
+    """The nodes of k cells and the values of the integrand there.
+
+    Attributes:
+        points: The points x(t), each field (k, nodes).
+        x: The points, corrected for the rounding of t, (k, nodes).
+        y: The values of f, or of the power law where that replaces f, (k, nodes, m).
+        replaced: Whether the power law replaces f, (k, nodes).
+        at_end: Whether x equals an end of the piece after rounding, (k, nodes).
+    """
+
+    points: MappedPoints
+    x: Array
+    y: Array
+    replaced: Array
+    at_end: Array
+
+
+def integral(
+    f: Callable, m: int, limit: int, edges: Array, epsabs: Array, epsrel: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Integrates f, R -> R^m, over the range between the first and the last of the sorted edges.
+
+    Args:
+        f: The integrand, of one number, whose result has shape (m,).
+        m: The number of integrals.
+        limit: The most cells.
+        edges: The ends of the pieces, ascending, (pieces + 1,); the first and the last may be infinite.
+        epsabs: The absolute error to reach.
+        epsrel: The relative error to reach, of every component.
+
+    Returns:
+        The value (m,), the error (m,), whether all cells were used up, and the number of evaluations of f.
+    """
+    values = jax.vmap(f)
+    pieces, tail_bound = _pieces(values, edges[:-1], edges[1:])
+    rule = functools.partial(_rule, values, _slope_bound(f, edges[0]), pieces)
+    total: Total = subdivide(rule, m, limit, *_initial_cells(pieces), epsabs, epsrel)
+    nfev = len(NODES) * total.evaluated + _SAMPLES_PER_PIECE * len(pieces.lo)
+    return total.value, total.error + tail_bound, total.full, nfev
+
+
+def initial_cell_count(pieces: int) -> int:
+    """Returns the number of initial cells of all pieces together, an even number for each piece."""
+    return pieces * max(_LEAST_CELLS_PER_PIECE, _CELLS_PER_ITERATION // (2 * pieces) * 2)
+
+
+def points_per_iteration(pieces: int) -> int:
+    """Returns the number of points at which an iteration evaluates f."""
+    return initial_cell_count(pieces) * len(NODES)
+
+
+def _initial_cells(pieces: Piece) -> tuple[Array, Array]:
+    """Returns the initial cells (k, 3): piece, lower and upper t; and whether each is used: empty pieces are not."""
+    count, dtype = len(pieces.lo), pieces.lo.dtype
+    each = initial_cell_count(count) // count
+    cuts = pieces.t_max[:, None] * jnp.linspace(-1.0, 1.0, each + 1, dtype=dtype)
+    piece = jnp.repeat(jnp.arange(count), each)
+    cells = jnp.stack([piece.astype(dtype), cuts[:, :-1].ravel(), cuts[:, 1:].ravel()], axis=1)
+    return cells, (pieces.hi > pieces.lo)[piece]
+
+
+def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array]:
+    """Returns the pieces between the edges, and a bound (m,) of the integral outside of their ranges of t.
+
+    The range of t ends where x overflows. If f is not finite there, the range is that of half or a quarter of the
+    exponent instead: the first of the three in which f is finite.
+    """
+    dtype = lo.dtype
+    exponents = 0.97 * math.log(float(jnp.finfo(dtype).max)) * jnp.array([1.0, 0.5, 0.25], dtype)[:, None]
+    ends = jnp.stack([lo, hi], axis=1)
+    finite = jnp.isfinite(ends)
+    width = jnp.where(jnp.all(finite, axis=1), hi - lo, jnp.inf)[:, None]
+    # x resolves distances from 0 and from infinity over the whole range of t, distances from another end to sqrt(eps).
+    resolved = jnp.finfo(dtype).eps ** 0.5 * jnp.abs(ends)
+    smallest = jnp.exp(-exponents)[..., None] * jnp.where(jnp.isinf(width), 1.0, width)
+    near_finite = jnp.where(ends == 0, smallest, jnp.minimum(resolved, width / 8))
+    distances = jnp.where(finite, near_finite, jnp.exp(exponents)[..., None])  # (3, pieces, 2)
+    step = jnp.where(finite, 4.0, 0.25)
+    inward = jnp.where(finite, 1, -1) * jnp.array([1, -1])
+    steps = distances * (step ** jnp.arange(3, dtype=dtype)[:, None, None])[:, None]  # (3, 3, pieces, 2)
+    samples = values((jnp.where(finite, ends, 0) + inward * steps).ravel()).reshape(*steps.shape, -1)
+    best = jnp.argmax(jnp.all(jnp.isfinite(samples), axis=(0, 3, 4)), axis=0)  # (pieces,)
+    samples = jnp.take_along_axis(samples, best[None, None, :, None, None], axis=1)[:, 0]
+    distance = jnp.take_along_axis(distances, best[None, :, None], axis=0)[0]
+    power, change = _power_law(samples, jnp.log(step)[..., None])
+    # The integral of |f| from the sample to the end is |f| distance / margin; with margin <= 0 the integral diverges.
+    margin = jnp.where(finite[..., None], power + 1, -(power + 1))
+    tail = jnp.abs(samples[0]) * distance[..., None] / jnp.maximum(margin, 0)
+    resolves_end = (~finite | (ends == 0))[..., None]
+    singular = ~resolves_end & (power < _SINGULAR_POWER)
+    # The cells do not cover the tail where x resolves the end; where the power law replaces f, they cover the tail with
+    # the relative error change / margin; elsewhere they cover the tail with f itself.
+    relative_error = jnp.where(resolves_end, 1.0, jnp.where(singular, change / jnp.maximum(margin, 0), 0.0))
+    no_tail = (samples[0] == 0) | (width == 0)[..., None] | (relative_error == 0)
+    tail = jnp.where(no_tail, 0.0, tail * relative_error)
+    near = jnp.where(jnp.any(singular, axis=-1), distance, 0.0)
+    tail_bound = jnp.sum(jnp.where(jnp.isnan(tail), jnp.inf, tail), axis=(0, 1))
+    return Piece(lo, hi, t_max(lo, hi, exponents[best, 0]), near, samples[0], power), tail_bound
+
+
+def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
+    """Returns p of |f| ~ distance^p through the first two of three samples, and by how much p of the last two differs.
+
+    The distances of the samples (3, ...) from the end grow by the factor exp(log_step). Where a sample is 0 or not
+    finite, p is 0 and the difference 1.
+    """
+    size = jnp.log(jnp.abs(samples))
+    first, second = (size[1:] - size[:-1]) / log_step
+    known = jnp.isfinite(first) & jnp.isfinite(second)
+    return jnp.where(known, first, 0.0), jnp.where(known, jnp.abs(second - first), 1.0)
+
+
+def _rule(values: Callable, slope_bound: Callable | None, pieces: Piece, cells: Array) -> CellIntegrals:
+    """Applies the rules of 10 and 21 points to many cells, whose rows are the piece, the lower and the upper t."""
+    dtype = cells.dtype
+    piece = jax.tree.map(lambda leaf: leaf[cells[:, 0].astype(jnp.int32)], pieces)
+    middle, half = (cells[:, 2] + cells[:, 1]) / 2, (cells[:, 2] - cells[:, 1]) / 2
+    samples = _samples(values, piece, middle, half)
+    points, x, y, replaced, at_end = samples
+    missing = ~jnp.isfinite(y)
+    weight = points.dx_dt * half[:, None]  # the length in x that belongs to a node of weight 1
+    weighted = jnp.where(missing, 0.0, y * weight[..., None])
+    value, difference, size = (
+        jnp.sum(jnp.asarray(weights, dtype)[:, None] * part, axis=1)
+        for weights, part in ((KRONROD, weighted), (KRONROD - GAUSS, weighted), (KRONROD, jnp.abs(weighted)))
+    )
+    # Rounding of x changes f by f' times the error of x, node by node: f' and that error vary by decades within a cell.
+    slopes = jnp.abs(jnp.diff(y, axis=1) / jnp.diff(x, axis=1)[..., None])
+    slopes = jnp.where(jnp.isfinite(slopes) & ~replaced[:, :-1, None], slopes, 0.0)
+    x_error = jnp.where(at_end, 0.0, points.rounding * weight)[:, :-1, None]
+    x_error *= jnp.asarray(KRONROD[:-1], dtype)[:, None]
+    from_x = jnp.sum(jnp.where(slopes > 0, slopes * x_error, 0.0), axis=1)
+    rounding_error = jnp.finfo(dtype).eps * (SUM_ROUNDING * size + from_x)
+    error = error_estimate(difference, size, rounding_error)
+    error = jnp.where(jnp.any(missing & ~at_end[..., None], axis=1), jnp.inf, error)
+    hidden_error = jnp.zeros_like(error)
+    if slope_bound is not None:
+        hidden_error = _hidden_error(slope_bound, samples, slopes)
+    return CellIntegrals(value, error, hidden_error, rounding_error, jnp.zeros(len(cells), dtype))
+
+
+def _samples(values: Callable, piece: Piece, middle: Array, half: Array) -> _Samples:
+    """Evaluates f, or the power law that replaces f, at the nodes of cells middle - half <= t <= middle + half."""
+    offset = half[:, None] * jnp.asarray(NODES, half.dtype)
+    t = middle[:, None] + offset
+    lo, hi = piece.lo[:, None], piece.hi[:, None]
+    points = change_of_variable(lo, hi, t)
+    x = without_rounding_of_t(points, offset - (t - middle[:, None]))
+    y = values(x.ravel()).reshape(*x.shape, -1)
+    lower = points.nearer_lo
+    near = jnp.where(lower, piece.near[:, :1], piece.near[:, 1:])
+    scale, power = (jnp.where(lower[..., None], law[:, None, 0], law[:, None, 1]) for law in (piece.scale, piece.power))
+    replaced = points.distance < near
+    ratio = jnp.where(replaced, points.distance / near, 1.0)[..., None]
+    y = jnp.where(replaced[..., None], scale * ratio**power, y)
+    return _Samples(points, x, y, replaced, rounds_to_end(lo, hi, x))
+
+
+def _hidden_error(slope_bound: Callable, samples: _Samples, slopes: Array) -> Array:
+    """Returns the integral of the highest peak that the bound of |f'| allows between nodes, (k, m).
+
+    A peak whose sides have at most this slope has the area slope width^2 / 4. The error is 0 where the slopes between
+    the samples come near the bound.
+    """
+    x = samples.x
+    steepest = slope_bound(x[:, 0], x[:, -1])
+    width = (x[:, -1] - x[:, 0])[:, None]
+    unseen = steepest > _SUSPICIOUS_RATIO * jnp.max(slopes, axis=1)
+    unseen = unseen & jnp.isfinite(steepest) & ~jnp.any(samples.replaced, axis=1)[:, None]
+    return jnp.where(unseen, steepest * width * width / 4, 0.0)
+
+
+def error_estimate(difference: Array, size: Array, rounding_error: Array) -> Array:
+    """Returns the error of a rule: size min(1, (200 |difference| / size)^1.5), but at least |difference| and rounding.
+
+    The formula is QUADPACK's. With it a difference of half a per cent or more means that the rule has not resolved f.
+
+    Args:
+        difference: The value of the rule of 21 points less that of the rule of 10 points.
+        size: The integral of |f|.
+        rounding_error: The error that rounding leaves in the value.
+    """
+    relative = 200 * jnp.abs(difference) / jnp.where(size > 0, size, 1.0)
+    return jnp.maximum(jnp.maximum(jnp.abs(difference), size * jnp.minimum(1.0, relative**1.5)), rounding_error)
+
+
+def _slope_bound(f: Callable, example: Array) -> Callable | None:
+    """Returns (lo, hi) -> bounds of |f'| over many intervals, or None if f uses an operation without an enclosure."""
+
+    def bound(lo, hi):
+        bounds = enclosure(lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1])(lo, hi)
+        return jnp.maximum(jnp.abs(bounds.lo), jnp.abs(bounds.hi))
+
+    try:
+        jax.eval_shape(bound, example, example)
+    except NoEnclosure:
+        return None
+    return jax.vmap(bound)

@@ -1,0 +1,155 @@
+"""Adaptive subdivision into at most `limit` cells: the one loop of all integrals, of one and of several variables.
+
+A cell is a box in the variables t of d axes. Every iteration of one compiled loop bisects the cells of the largest
+errors, many at once, each along the axis that the quadrature rule has chosen, and applies the rule to the halves. This
+is QUADPACK's globally adaptive scheme (Piessens et al., 1983), for hardware that evaluates many cells side by side.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.shards import varying_axes, varying_over
+
+
+class CellIntegrals(NamedTuple):
+    """The integrals over each of k cells by a quadrature rule, with their errors.
+
+    Attributes:
+        value: The m integrals over each cell, (k, m).
+        error: The estimated error of each value, (k, m), from the values of f at the nodes.
+        hidden_error: The further error that a peak between the nodes could cause, (k, m).
+        rounding_error: The error that rounding leaves in each value, (k, m); `error` does not fall below it.
+        split_axis: The axis along which to bisect each cell, (k,).
+    """
+
+    value: Array
+    error: Array
+    hidden_error: Array
+    rounding_error: Array
+    split_axis: Array
+
+
+class Total(NamedTuple):
+    """The sum over all cells.
+
+    Attributes:
+        value: The m integrals, (m,).
+        error: The sum of the errors of the cells, (m,).
+        full: Whether all `limit` cells are in use.
+        evaluated: The number of cells that the rule was applied to.
+    """
+
+    value: Array
+    error: Array
+    full: Array
+    evaluated: Array
+
+
+class _State(NamedTuple):
+    """The state of the loop.
+
+    A row of the table holds one cell in 3 d + 4 m + 1 columns: for each of the d axes the number of the piece, then for
+    each the lower end in t, then for each the upper end in t; m columns each of value, error, hidden_error and
+    rounding_error; split_axis. The table is one array because every operation costs compile time, and one scatter then
+    stores a cell. Unused rows are 0.
+    """
+
+    table: Array  # (limit, 3 d + 4 m + 1)
+    count: Array  # the number of cells in use
+    pending: Array  # (cells per iteration, 3 d), the cells to which the rule is applied next
+    rows: Array  # (cells per iteration,), the row of the table of each pending cell; limit for none
+    evaluated: Array  # the number of cells that the rule was applied to
+    counts_hidden: Array  # whether hidden_error is part of the error
+
+
+def subdivide(
+    rule: Callable[[Array], CellIntegrals], m: int, limit: int, first: Array, used: Array, epsabs: Array, epsrel: Array
+) -> Total:
+    """Integrates over the first cells, bisecting the worst until the error of each of m integrals is within tolerance.
+
+    Args:
+        rule: Takes cells (k, 3 d): for all d axes the number of the piece, then the lower and the upper ends in t.
+        m: The number of integrals.
+        limit: The most cells.
+        first: The initial cells, (k, 3 d). Every iteration evaluates k cells.
+        used: Whether each initial cell is part of the range, (k,).
+        epsabs: The absolute error to reach.
+        epsrel: The relative error to reach, of every component.
+    """
+    if len(first) % 2:  # an iteration evaluates the two halves of k / 2 cells
+        first, used = jnp.concatenate([first, first[:1]]), jnp.append(used, False)
+    count, columns = first.shape
+    table = jnp.zeros((limit, columns + 4 * m + 1), first.dtype)
+    rows = jnp.where(used, jnp.arange(count), limit)
+    start = _State(table, jnp.array(count), first, rows, jnp.array(0), jnp.array(True))
+    start = varying_over(varying_axes(first), start)
+    iterate = functools.partial(_iterate, rule, m, epsabs, epsrel)
+    state = jax.lax.while_loop(lambda state: jnp.any(state.rows < limit), iterate, start)
+    value, error = _totals(state, m)
+    return Total(value, error, state.count >= limit, state.evaluated)
+
+
+def _iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: _State) -> _State:
+    """Applies the rule to the pending cells, stores them in the table, and bisects the worst cells of the table."""
+    found = rule(state.pending)
+    columns = (state.pending, *found[:4], found.split_axis[:, None].astype(state.pending.dtype))
+    table = state.table.at[state.rows].set(jnp.concatenate(columns, axis=1), mode="drop")
+    limit = len(table)
+    evaluated = state.evaluated + jnp.sum(state.rows < limit)
+    # An enclosure much wider than the range of f gives every cell a hidden error. Such an enclosure must not use up all
+    # cells, so hidden errors count only until half of the table is full.
+    counts_hidden = state.counts_hidden & (state.count <= limit // 2)
+    state = state._replace(table=table, evaluated=evaluated, counts_hidden=counts_hidden)
+    value, error = _totals(state, m)
+    tolerance = jnp.maximum(epsabs, epsrel * jnp.abs(value))
+    errors, rounding_error = _errors(state, m), _integrals(state, m)[3]
+    reducible = (errors > tolerance / (2 * state.count)) & (errors > 2 * rounding_error) & (error > tolerance)
+    relative = errors / jnp.maximum(tolerance, jnp.finfo(table.dtype).tiny)
+    priority = jnp.max(jnp.where(reducible, relative, 0.0), axis=1)
+    _, lo, hi, split = _cells(table, m)
+    least_width = 8 * jnp.finfo(lo.dtype).eps * jnp.maximum(jnp.abs(lo), jnp.abs(hi))
+    priority = jnp.where(jnp.any(split & (hi - lo > least_width), axis=1), priority, 0.0)
+    return _bisected(state, m, *jax.lax.top_k(priority, len(state.rows) // 2))
+
+
+def _bisected(state: _State, m: int, priority: Array, worst: Array) -> _State:
+    """Makes the halves of the worst cells pending: the lower half takes the parent's row, the upper half a free row."""
+    limit = len(state.table)
+    free = state.count + jnp.arange(len(worst))
+    chosen = (priority > 0) & (free < limit)
+    piece, lo, hi, split = _cells(state.table[worst], m)
+    middle = (lo + hi) / 2
+    lower = jnp.concatenate([piece, lo, jnp.where(split, middle, hi)], axis=1)
+    upper = jnp.concatenate([piece, jnp.where(split, middle, lo), hi], axis=1)
+    rows = jnp.where(jnp.tile(chosen, 2), jnp.concatenate([worst, free]), limit)
+    pending = jnp.concatenate([lower, upper])
+    return state._replace(count=state.count + jnp.sum(chosen), pending=pending, rows=rows)
+
+
+def _cells(table: Array, m: int) -> tuple[Array, Array, Array, Array]:
+    """Returns the number of the piece, lo, hi, and whether the axis is the one to bisect along, each (rows, d)."""
+    d = (table.shape[1] - 4 * m - 1) // 3
+    split = table[:, -1:] == jnp.arange(d)
+    return table[:, :d], table[:, d : 2 * d], table[:, 2 * d : 3 * d], split
+
+
+def _integrals(state: _State, m: int) -> Array:
+    """Returns value, error, hidden_error and rounding_error of every row of the table, (4, limit, m)."""
+    parts = state.table[:, -4 * m - 1 : -1]
+    return jnp.moveaxis(parts.reshape(len(parts), 4, m), 1, 0)
+
+
+def _errors(state: _State, m: int) -> Array:
+    """Returns the error of every row of the table, with the hidden error as long as hidden errors count, (limit, m)."""
+    _, error, hidden_error, _ = _integrals(state, m)
+    return error + jnp.where(state.counts_hidden, hidden_error, 0.0)
+
+
+def _totals(state: _State, m: int) -> tuple[Array, Array]:
+    """Returns the integrals and their errors, summed over all cells, each (m,)."""
+    return jnp.sum(_integrals(state, m)[0], axis=0), jnp.sum(_errors(state, m), axis=0)

@@ -1,0 +1,1 @@
+"""The `jaxcalc` command: the demo, and the comparison of optimisers on handwritten digits."""

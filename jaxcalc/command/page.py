@@ -1,0 +1,60 @@
+"""A comparison of optimisers as one self-contained HTML page."""
+
+import html
+import io
+from typing import TYPE_CHECKING
+
+from jaxcalc.network.comparison import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } p { max-width: 50rem; } .note { color: #555; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.94rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.6rem; text-align: right; } td { border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { border-bottom: 2px solid #222; vertical-align: bottom; line-height: 1.25; }
+th:first-child, td:first-child { text-align: left; } tr:nth-child(2) td { background: #eef6fb; }
+figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
+"""
+
+
+def page(comparison: Comparison, title: str, about: str, pictures: dict[str, "Figure"] | None = None) -> str:
+    """Returns the HTML of the page: a heading, a paragraph, the summary as a table, its notes, and figures.
+
+    Args:
+        comparison: The result of `compare_optimizers`.
+        title: The heading.
+        about: The paragraph, on the data and the network.
+        pictures: Further figures by their headings, to follow the figure of the comparison.
+    """
+    heads, lines = comparison.table()
+    drawn = {"Loss curves and learning rates": comparison.plot(), **(pictures or {})}
+    rows = [_cells("th", heads), *(_cells("td", line) for line in lines)]
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>{html.escape(about)}</p>",
+        f'<div class="wide"><table>\n{"".join(f"<tr>{row}</tr>" + chr(10) for row in rows)}</table></div>',
+        *(f'<p class="note">{html.escape(note)}</p>' for note in comparison.notes()),
+        *(f"<h2>{html.escape(head)}</h2>\n<figure>{_svg(figure)}</figure>" for head, figure in drawn.items()),
+    ]
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    )
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
+
+
+def _cells(tag: str, texts: list[str]) -> str:
+    """Returns the texts as cells of a table row, with the tag "th" or "td"."""
+    return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
+
+
+def _svg(figure: "Figure") -> str:
+    """Returns the figure as an <svg> element, without the XML declaration that comes before it in a file."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg")
+    return file.getvalue().partition("<svg")[1] + file.getvalue().partition("<svg")[2]

@@ -1,0 +1,131 @@
+"""The checks of arguments that every domain makes: what the caller gave, as arrays, or an error that says the mend.
+
+A domain's own checks stand beside it: `calculus/checks.py`, `optimize/arguments.py` and `network/arguments.py`.
+"""
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+PyTree = Any
+
+
+def as_tuple(args: Any) -> tuple:
+    """Returns args if it is a tuple, otherwise a tuple of it alone, as SciPy does."""
+    return args if isinstance(args, tuple) else (args,)
+
+
+def require_functions(functions: Sequence[Any], name: str = "fun", several: bool = True) -> None:
+    """Raises a TypeError if one of these arguments cannot be called; `several` says whether a list would do as well."""
+    for fun in functions:
+        if not callable(fun):
+            wanted = "a function, or a list of functions" if several else "a function"
+            raise TypeError(f"{name} must be {wanted}; it is a {type(fun).__name__}.")
+
+
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """Returns the value as an int if it is a whole number of at least `least`, of Python or of NumPy.
+
+    Raises:
+        TypeError: If it is no whole number; True and False are none.
+        ValueError: If it is too small.
+    """
+    wanted = f"a whole number of at least {least}" if least else "a non-negative int, such as 1"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be {wanted}, but is {value!r} of type {type(value).__name__}.")
+    if value < least:
+        raise ValueError(f"{name} must be {wanted}, but is {value}.")
+    return int(value)
+
+
+def one_of(name: str, value: Any, known: Sequence[str]) -> str:
+    """Returns the value if it is one of these words."""
+    if value not in known:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, known))}; it is {value!r}.")
+    return value
+
+
+def as_real(x: ArrayLike | Sequence[float], name: str = "x") -> Array:
+    """The array of a real argument, floats as they are and everything else as the default float.
+
+    Args:
+        x: A number or array of numbers, or what `jnp.asarray` makes one of.
+        name: What the caller's signature calls it.
+
+    Returns:
+        The floating array. Python numbers stay weakly typed: they take the precision of what they meet.
+
+    Raises:
+        TypeError: If x is complex.
+
+    Example:
+        >>> print(as_real([1, 2]))
+        [1. 2.]
+    """
+    array = jnp.asarray(float(x) if isinstance(x, int) else x)
+    if jnp.iscomplexobj(array):
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but must be real; "
+            "write the function in terms of the real and the imaginary part, two real arguments"
+        )
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def arrays(name: str, tree: PyTree) -> PyTree:
+    """Returns the leaves of a pytree as arrays; raises a TypeError that names a leaf which is none."""
+
+    def convert(path, leaf):
+        try:
+            return jnp.asarray(leaf)
+        except (TypeError, ValueError) as error:
+            label = f"{name}{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array: {error}") from None
+
+    return jax.tree_util.tree_map_with_path(convert, tree)
+
+
+def real_arrays(name: str, tree: PyTree) -> PyTree:
+    """Returns the leaves of a point as arrays of real numbers, floating or integer; there is at least one leaf."""
+    converted = arrays(name, tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(converted):
+        if not (jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.issubdtype(leaf.dtype, jnp.integer)):
+            label = f"{name}{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{label} has dtype {leaf.dtype}; a start is made of real numbers, floating or integer.")
+    if not jax.tree.leaves(converted):
+        raise ValueError(f"{name} has no variables: {tree!r} holds no arrays.")
+    return converted
+
+
+def as_floating(x: PyTree) -> PyTree:
+    """Returns arrays in the dtypes in which a function receives them: their own, of integers the default float."""
+
+    def convert(leaf):
+        return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.result_type(float))
+
+    return jax.tree.map(convert, x)
+
+
+def not_one_number(output: PyTree, kind: Any = jnp.floating) -> str | None:
+    """Says what a function's output is instead of one number of this kind, an array of shape (); None if it is one."""
+    if not jax.tree_util.all_leaves([output]) or not hasattr(output, "dtype"):
+        return f"a {type(output).__name__}"
+    if output.shape != () or not jnp.issubdtype(output.dtype, kind):
+        return f"an array of shape {output.shape} and dtype {output.dtype}"
+    return None
+
+
+def require_one_number(name: str, output: PyTree, mend: str = "", kind: Any = jnp.floating) -> None:
+    """Raises a TypeError unless the traced output of the function `name` is one number of this kind."""
+    given = not_one_number(output, kind)
+    if given is not None:
+        raise TypeError(f"{name} must return one real number, an array of shape (); it returned {given}.{mend}")
+
+
+def function_name(fun: Callable) -> str:
+    """Returns what messages call a function: its own name, or that of its class."""
+    return getattr(fun, "__name__", type(fun).__name__)

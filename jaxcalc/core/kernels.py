@@ -1,0 +1,52 @@
+"""Parts of a program that are computed once, where a compiler would otherwise compute them for each of their uses."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from jaxcalc.core.platform import recomputes_cheap_operations
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def kernel(fun: Callable[P, T]) -> Callable[P, T]:
+    """Compiles fun as a unit whose results are computed once.
+
+    On a CPU, XLA copies cheap operations into every fusion that uses their result: a formula for one number a lane is
+    then evaluated anew for each of the n^2 entries that it scales. `lax.optimization_barrier` does not help, because it
+    is removed there before operations are fused. A call that must not be inlined stays. Other compilers fuse several
+    results into one kernel by themselves, so there the function is called as it is.
+
+    Arguments may be given by name; they are all operands of the unit, so a traced number never compiles again.
+    """
+    signature = inspect.signature(fun)
+
+    @jax.jit
+    @functools.wraps(fun)
+    def unit(*operands):
+        with set_xla_metadata(inlineable=None):
+            return fun(*operands)  # pyright: ignore[reportCallIssue]
+
+    def call(*operands):
+        with set_xla_metadata(inlineable="false"):
+            return unit(*operands)
+
+    @functools.wraps(fun)
+    def on_platform(*args: P.args, **kwargs: P.kwargs) -> T:
+        if kwargs:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            if bound.kwargs:
+                raise TypeError(
+                    f"{fun.__name__} is a kernel, whose operands have an order: its parameters "
+                    f"{', '.join(bound.kwargs)} must not be keyword-only."
+                )
+            args = bound.args  # pyright: ignore[reportAssignmentType]
+        return recomputes_cheap_operations(*args, where_so=call, elsewhere=fun)
+
+    return on_platform

@@ -1,0 +1,82 @@
+"""Compiled programs by function object: the same function never compiles twice, and is not kept alive.
+
+The key is the identity of the user's functions. A program holds them weakly, and is dropped when one of them is
+collected. What else shapes a program (dtypes, shapes, static options) is told apart by `jax.jit` underneath.
+"""
+
+import sys
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import jax
+
+PACKAGE = __name__.partition(".")[0]
+MANY_COMPILATIONS = 10
+
+_programs: dict[tuple, Callable] = {}
+_function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
+
+
+def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Callable:
+    """Returns (static, *operands) -> run(functions, static, *operands), jitted.
+
+    Args:
+        run: A module-level function of (functions, static, *operands).
+        functions: The user's functions. Two calls with the same objects get the same program.
+        options: Of `jax.jit`.
+    """
+    key = (run, repr(options), *(_identity(fun) for fun in functions))
+    if key not in _programs:
+        references = [_reference(fun, lambda _: _programs.pop(key, None)) for fun in functions]
+        for fun in functions:
+            if not any(_identity(fun) in known[2:] for known in _programs):
+                _count(fun)
+        # The closure holds no function strongly: the caller does, while a call traces.
+        _programs[key] = jax.jit(
+            lambda static, *operands: run([reference() for reference in references], static, *operands),
+            static_argnums=0,
+            **options,
+        )
+    return _programs[key]
+
+
+def _identity(fun: Callable) -> Hashable:
+    """Returns what is the same for the same function; a bound method is made anew at every access."""
+    if isinstance(fun, types.MethodType):
+        return id(fun.__self__), id(fun.__func__)
+    return id(fun)
+
+
+def _reference(fun: Callable, on_death: Callable) -> Callable[[], Any]:
+    try:
+        return (weakref.WeakMethod if isinstance(fun, types.MethodType) else weakref.ref)(fun, on_death)
+    except TypeError:  # the few callables that cannot be referenced weakly, such as built-in functions' kin
+        return lambda: fun
+
+
+def _count(fun: Callable) -> None:
+    """Warns when one piece of source has made many function objects, each of which compiles."""
+    while hasattr(fun, "func"):  # functools.partial
+        fun = fun.func
+    code = getattr(fun, "__code__", None)
+    if code is None:
+        return
+    _function_objects[code] = _function_objects.get(code, 0) + 1
+    if _function_objects[code] == MANY_COMPILATIONS:
+        warnings.warn(
+            f"{MANY_COMPILATIONS} function objects made at {code.co_filename}:{code.co_firstlineno} have each been "
+            "compiled. A new lambda or inner function on every call compiles every time: define the function once and "
+            "put the data into args.",
+            stacklevel=_frames_inside_the_package() + 1,
+        )
+
+
+def _frames_inside_the_package() -> int:
+    """Returns how many frames lie between the caller of this function and the first frame outside the package."""
+    frame, count = sys._getframe(1), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        frame, count = frame.f_back, count + 1
+    return count

@@ -1,0 +1,190 @@
+"""What kind of point a point is: the conditions of first and second order, with the margin of their rounding."""
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcalc.calculus.derivatives import hessian, hessian_vector_product
+from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.problem import default_gtol
+from jaxcalc.methods.box import Box
+
+# The Hessian is formed up to this many variables; beyond, Lanczos' method takes this many products with vectors.
+DENSE, KRYLOV = 100, 80
+# The rounding error of the eigenvalues, in units of n eps times the largest.
+ROUNDING = 10.0
+# Points that are certified at once: each holds a Hessian.
+AT_ONCE = 64
+
+
+class PointKind(enum.IntEnum):
+    """The kinds of a point, as the codes of `Certificate.kind`; `words` is what messages call them."""
+
+    words: str
+
+    def __new__(cls, code: int, words: str = "") -> "PointKind":
+        """Makes a kind an int that carries its words."""
+        member = int.__new__(cls, code)
+        member._value_, member.words = code, words
+        return member
+
+    MINIMUM = 0, "minimum"
+    MAXIMUM = 1, "maximum"
+    SADDLE = 2, "saddle"
+    DEGENERATE = 3, "degenerate"
+    NOT_CRITICAL = 4, "not critical"
+    BOUND_MINIMUM = 5, "minimum at a bound"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What the first and second derivatives say of a point, or of N points: then every field has the shape (N,).
+
+    Attributes:
+        kind: An integer code of `PointKind`.
+        index: The number of eigenvalues below -margin, of directions in which f falls: 0 at a minimum, 1 at a mountain
+            pass; beyond 100 variables a lower bound.
+        min_eigenvalue: The least eigenvalue of the Hessian, of the variables that no bound holds.
+        max_eigenvalue: The largest eigenvalue of the same matrix.
+        margin: The error of the eigenvalues: by rounding, by the distance of the point from the critical point nearby,
+            and by Lanczos' method where that is used. The sign of an eigenvalue within the margin is not known.
+        gradient_norm: The largest component of the projected gradient.
+    """
+
+    kind: Array
+    index: Array
+    min_eigenvalue: Array
+    max_eigenvalue: Array
+    margin: Array
+    gradient_norm: Array
+
+    @property
+    def kind_name(self) -> Any:
+        """The kind as a word, or a list of words for N points. Made on the host."""
+        codes = np.asarray(self.kind)
+        return PointKind(int(codes)).words if codes.ndim == 0 else [PointKind(code).words for code in codes.tolist()]
+
+
+def certificates(
+    family: Family, x: Any, args: tuple, shared: tuple, box: Box, gtol: Array | float | None
+) -> Certificate:
+    """Returns the certificates of N points, a block of them at a time, since each holds a Hessian.
+
+    Args:
+        family: What the points are points of.
+        x: The points, leaves (N, ...).
+        args: Of each point, leaves (N, ...).
+        shared: Common to all points.
+        box: In the form of x, leaves (N, ...) or (1, ...).
+        gtol: A number, one for each point (N,), or None for the default of the work dtype.
+    """
+    flat = family.ravel(x).T
+    wide = box if box.is_bounded else Box(-jnp.inf, jnp.inf)
+    lower, upper = (jnp.broadcast_to(family.ravel(side).T if box.is_bounded else side, flat.shape) for side in wide)
+    gtol = default_gtol(family.dtype) if gtol is None else gtol
+    points = (flat, lower, upper, jnp.broadcast_to(gtol, len(flat)).astype(family.dtype), args)
+
+    def one(point):
+        x, lower, upper, gtol, args = point
+        return certificate(lambda v: family.value(v, args, shared)[0], x, Box(lower, upper), gtol)
+
+    return jax.vmap(one)(points) if len(flat) <= AT_ONCE else jax.lax.map(one, points, batch_size=AT_ONCE)
+
+
+def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate:
+    """Returns the certificate of a flat point x, (n,), of value, R^n -> R, in a box with sides (n,)."""
+    gradient, (lower, upper) = jax.grad(value)(x), box
+    # A variable at a bound is held if the gradient presses it against the bound by more than gtol.
+    held = ((x <= lower) & (gradient > gtol)) | ((x >= upper) & (gradient < -gtol))
+    free = ~held
+    projected = jnp.where(free, gradient, 0.0)
+    norm = jnp.max(jnp.abs(projected))
+    spectrum = _dense_spectrum if x.size <= DENSE else _lanczos_spectrum
+    least, most, index, margin = spectrum(value, x, projected, free)
+    least, most = (jnp.where(jnp.any(free), eigenvalue, 0.0) for eigenvalue in (least, most))
+    at_bound = jnp.any((x <= lower) | (x >= upper))
+    critical = jnp.isfinite(norm) & (norm <= gtol) & jnp.all((lower <= x) & (x <= upper))
+    convex = (least > margin) | ~jnp.any(free)
+    kinds = [
+        (~critical, PointKind.NOT_CRITICAL),
+        (~jnp.isfinite(margin), PointKind.DEGENERATE),
+        (convex & at_bound, PointKind.BOUND_MINIMUM),
+        (convex, PointKind.MINIMUM),
+        ((most < -margin) & ~jnp.any(held), PointKind.MAXIMUM),
+        # f rises from held variables into the box: if it falls in all others, the point is a saddle.
+        ((least < -margin) & ((most > margin) | jnp.any(held)), PointKind.SADDLE),
+    ]
+    kind = jnp.select([chosen for chosen, _ in kinds], [jnp.int32(kind) for _, kind in kinds], PointKind.DEGENERATE)
+    return Certificate(kind.astype(jnp.int32), index.astype(jnp.int32), least, most, margin, norm)
+
+
+def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns the extreme eigenvalues of the free part of the Hessian, how many are negative, and the margin."""
+    both = free[:, None] & free[None, :]
+    whole = hessian(value)
+
+    def reduced(x):
+        return jnp.where(both, whole(x), 0.0)
+
+    H = reduced(x)
+    # Held variables get the mean of the eigenvalues of the others, which is never an extreme eigenvalue.
+    mean = jnp.trace(H) / jnp.maximum(jnp.sum(free), 1)
+    eigenvalues, vectors = jnp.linalg.eigh(H + jnp.diag(jnp.where(free, 0.0, mean)))
+    along = vectors.T @ gradient
+    step = vectors @ jnp.where(along == 0, 0.0, along / eigenvalues)
+    # The critical point nearby is a Newton step away: the margin is twice the change of the Hessian on the way there.
+    moved = 2 * jnp.linalg.norm(jax.jvp(reduced, (x,), (step,))[1])
+    margin = moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(eigenvalues))
+    index = jnp.sum(eigenvalues < -margin) - jnp.where(mean < -margin, jnp.sum(~free), 0)
+    return eigenvalues[0], eigenvalues[-1], index, margin
+
+
+def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns the same for many variables, by Lanczos' method: each vector is made orthogonal to all before it."""
+    product = hessian_vector_product(value)
+    steps = min(KRYLOV, x.size)
+
+    def apply(v):
+        return jnp.where(free, product(x, jnp.where(free, v, 0.0)), 0.0)
+
+    def step(k, state):
+        basis, diagonal, beside, v = state
+        basis = basis.at[k].set(v)
+        w = apply(v)
+        diagonal = diagonal.at[k].set(jnp.vdot(v, w))
+        for _ in range(2):  # twice is enough (Parlett, 1980)
+            w = w - basis.T @ (basis @ w)
+        length = jnp.linalg.norm(w)
+        # An invariant subspace: what is left of w is rounding.
+        over = length <= 100 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(diagonal))
+        return basis, diagonal, beside.at[k].set(jnp.where(over, 0.0, length)), jnp.where(over, 0.0, w / length)
+
+    tiny = jnp.finfo(x.dtype).tiny
+    start = jnp.where(free, jax.random.normal(jax.random.key(0), x.shape, x.dtype), 0.0)
+    # The start contains the gradient, so that the Krylov space contains the Newton step.
+    start = start / jnp.maximum(jnp.linalg.norm(start), tiny) + gradient / jnp.maximum(jnp.linalg.norm(gradient), tiny)
+    start = start / jnp.maximum(jnp.linalg.norm(start), tiny)
+    blank = jnp.zeros((steps, x.size), x.dtype), jnp.zeros(steps, x.dtype), jnp.zeros(steps, x.dtype), start
+    basis, diagonal, beside, _ = jax.lax.fori_loop(0, steps, step, blank)
+    used = jnp.any(basis != 0, axis=1)
+    # Unused rows get a diagonal entry inside the spectrum, as held variables do above.
+    filled = jnp.where(used, diagonal, diagonal[0])
+    links = jnp.where(used[1:], beside[:-1], 0.0)
+    values, vectors = jnp.linalg.eigh(jnp.diag(filled) + jnp.diag(links, 1) + jnp.diag(links, -1))
+    extreme = vectors[:, jnp.array([0, -1])]
+    residual = jnp.max(jnp.abs(beside[-1] * extreme[-1]))
+    # As above: twice the change of the Hessian, along the extreme directions, on the way of a Newton step.
+    along = vectors.T @ (basis @ gradient)
+    way = basis.T @ (vectors @ jnp.where(along == 0, 0.0, along / values))
+    changes = jax.vmap(lambda v: jax.jvp(lambda x: product(x, v), (x,), (way,))[1])((basis.T @ extreme).T)
+    moved = 2 * jnp.max(jnp.linalg.norm(jnp.where(free, changes, 0.0), axis=1))
+    margin = residual + moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(values))
+    index = jnp.sum(values < -margin) - jnp.where(diagonal[0] < -margin, jnp.sum(~used), 0)
+    return values[0], values[-1], index, margin

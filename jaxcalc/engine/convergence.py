@@ -1,0 +1,138 @@
+"""Whether a step has ended a problem, and how: what the step shows, compared with the caller's tolerances."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.kernels import kernel
+from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.problem import Tolerances
+from jaxcalc.engine.scaling import from_scaled, to_scaled
+from jaxcalc.engine.status import RUNNING, Status
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.lane_algebra import all_finite, dot, max_norm
+from jaxcalc.methods.method import Iterate, Method
+from jaxcalc.methods.needs import Evaluation
+
+# A value that has fallen by this many scales of the start falls without end.
+UNBOUNDED_FALL = 1e20
+
+
+class Outcome(NamedTuple):
+    """What became of each lane in a step, (L,) each."""
+
+    status: Array  # RUNNING, or the code of how the problem ended
+    at_trial: Array  # the problem ended at the trial, to which no method would have moved
+    moved: Array  # x is another point than before, the start included
+    floor: Array  # a value below this is UNBOUNDED
+
+
+class Lane(NamedTuple):
+    """What the test of a lane takes beside the step."""
+
+    box: Box
+    scale: Array | None  # (n, L)
+    tolerances: Tolerances
+    at_start: Array  # (L,) the trial was the start
+    floor: Array  # (L,)
+
+
+def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, before: Any, after: Any) -> Outcome:
+    """Tells of every lane whether the step from the state `before` to `after` ended its problem, and how.
+
+    Args:
+        family: Decides about SUCCESS.
+        method: Knows of negative curvature at x, where there is no SUCCESS.
+        lane: What belongs to the lanes' problems.
+        evaluation: Of the trial points of `before`.
+        before: The method's state that named the trial points.
+        after: The state after the step.
+    """
+    old, new = before.iterate, after.iterate
+    first_change = dot(evaluation.gradient, new.trial - old.trial)
+    floor = _floor(lane.at_start, evaluation.value, first_change, lane.floor)
+    seen = Seen(evaluation.value, all_finite(evaluation.gradient), floor, new.stalled, new.nit)
+    moved = new.nit > old.nit
+    by_value, by_step = _small_changes(old, new, lane.tolerances)
+    decided = _decided(family, method, lane, after)
+    limits = lane.tolerances.gtol, lane.tolerances.maxiter
+    status, at_trial = _status(lane.at_start, seen, decided, moved & by_value, moved & by_step, *limits)
+    return Outcome(status, at_trial, moved | at_trial, floor)
+
+
+def _decided(family: Family, method: Method, lane: Lane, state: Any) -> list[tuple[int, Array]]:
+    """Returns the codes that the family decides, and where each holds; no success where x is about to be left."""
+    at = state.iterate
+    x, box = from_scaled((at.x, lane.box), lane.scale)
+    in_caller_s_variables = at._replace(x=x, gradient=to_scaled(at.gradient, lane.scale))
+    decided = family.conclusions(state, in_caller_s_variables, box, lane.tolerances)
+    negative = method.has_negative_curvature(state)
+    if negative is not False:
+        # Once the method has stalled along the negative curvature, only the gradient can decide about x.
+        going = negative & ~at.stalled
+        decided = [(status, holds & ~going if status.is_success else holds) for status, holds in decided]
+    return [(int(status), holds) for status, holds in decided]
+
+
+def _small_changes(old: Iterate, new: Iterate, tolerances: Tolerances) -> tuple[Array, Array]:
+    """Returns whether a step changed the value by at most ftol, and x by at most xtol, of their own sizes."""
+    by_value = by_step = jnp.zeros(new.value.shape, bool)
+    if tolerances.ftol is None and tolerances.xtol is None:
+        return by_value, by_step
+    change = max_norm(new.x - old.x)
+    stepped = (new.nit > 0) & (change > 0)
+    if tolerances.ftol is not None:
+        size = jnp.maximum(jnp.abs(old.value), jnp.abs(new.value))
+        by_value = stepped & (tolerances.ftol >= 0) & (jnp.abs(old.value - new.value) <= tolerances.ftol * size)
+    if tolerances.xtol is not None:
+        by_step = stepped & (tolerances.xtol >= 0) & (change <= tolerances.xtol * max_norm(new.x))
+    return by_value, by_step
+
+
+class Seen(NamedTuple):
+    """What a step has shown, (L,) each."""
+
+    value: Array  # at the trial
+    finite: Array  # the gradient at the trial is
+    floor: Array
+    stalled: Array
+    nit: Array
+
+
+@kernel
+def _floor(at_start: Array, value: Array, first_change: Array, floor: Array) -> Array:
+    """Returns the value below which a problem counts as unbounded."""
+    scale = jnp.abs(value) + jnp.abs(first_change)
+    # A start of value zero whose first step is zero has no scale: then only -inf is unbounded.
+    return jnp.where(at_start, jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf), floor)
+
+
+@kernel
+def _status(
+    at_start: Array,
+    seen: Seen,
+    decided: list[tuple[int, Array]],
+    by_value: Array,
+    by_step: Array,
+    gtol: Array,
+    maxiter: Array,
+) -> tuple[Array, Array]:
+    """Returns the status of every lane after a step, the first that holds, and whether the trial itself ended it."""
+    finite = seen.finite & jnp.isfinite(seen.value)
+    unbounded = (seen.value == -jnp.inf) | (finite & (seen.value < seen.floor))
+    invalid = at_start & ~(finite & (gtol >= 0) & (maxiter >= 0))
+    cases = (
+        (Status.UNBOUNDED, unbounded),
+        (Status.INVALID, invalid),
+        *decided,
+        (Status.CONVERGED_VALUE, by_value),
+        (Status.CONVERGED_STEP, by_step),
+        (Status.NON_FINITE, seen.stalled & ~finite),
+        (Status.STALLED, seen.stalled),
+        (Status.MAX_ITERATIONS, seen.nit >= maxiter),
+    )
+    status = jnp.full(seen.value.shape, RUNNING, jnp.int32)
+    for code, holds in reversed(cases):
+        status = jnp.where(holds, jnp.asarray(code, jnp.int32), status)
+    return status, unbounded | invalid

@@ -1,0 +1,159 @@
+"""What a family of problems is: the user's function as the engine sees it, and what follows from what it returns.
+
+The engine knows flat vectors on lanes; the user's function takes pytrees of one problem. Both meet here and nowhere
+else: a start is raveled when a lane takes its problem, and a result is unraveled when it is handed in.
+
+A family is a subclass. It says which number is minimised (`objective`), when SUCCESS is reached (`conclusions`), of
+which function the solution is a stationary point (`stationary` and what belongs to it: derivatives of solutions), and
+what a result holds besides (`fields`).
+"""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.shards import type_of_one
+from jaxcalc.engine.linear_solves import Matvec, positive_definite
+from jaxcalc.engine.problem import Problem, Tolerances
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.status import Status
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.method import Iterate, Method
+from jaxcalc.methods.needs import Need
+
+PyTree = Any
+
+
+class Family(abc.ABC):
+    """fun(x, *args, *shared), written for one problem, evaluated on lanes.
+
+    The work dtype is the result type of the start's floating leaves and of fun's output, at least float32. fun always
+    receives x in the dtypes of the start, so what is promised about a result holds at exactly the x that is returned.
+
+    Attributes:
+        methods: The factories of the methods that solve such problems, by name.
+        result_type: The class of the results; a family whose results hold more has a subclass of `OptimizeResult`.
+        n: The number of variables.
+        dtype: The work dtype.
+        aux: The shapes of fun's auxiliary output; None if there is none.
+    """
+
+    methods: ClassVar[Mapping[str, Callable[[], Method]]]
+    result_type: ClassVar[type[OptimizeResult]] = OptimizeResult
+
+    def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
+        """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
+        x0 = jax.eval_shape(as_floating, x0)
+        flat, self._unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x0))
+        if not flat.size:
+            raise ValueError("x0 has no variables: its arrays are empty.")
+        self.n = flat.size
+        self._flat_dtype = flat.dtype
+        self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
+        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), x0, *args, *shared)
+        if has_aux and not (isinstance(output, tuple) and len(output) == 2):
+            raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
+        output, self.aux = output if has_aux else (output, None)
+        self.check_output(output)
+        self.dtype = jnp.result_type(flat.dtype, *jax.tree.leaves(output), jnp.float32)
+
+    @classmethod
+    def for_queue(cls, fun: Callable, problem: Problem, has_aux: bool = False) -> "Family":
+        """Returns the family of fun with the shapes that the problems of a queue have."""
+        x0, args = type_of_one((problem.x0, problem.args))
+        return cls(fun, x0, args, problem.shared, has_aux)
+
+    @staticmethod
+    @abc.abstractmethod
+    def check_output(output: PyTree) -> None:
+        """Raises a TypeError that says the mend unless fun's traced output is what the family takes."""
+
+    @abc.abstractmethod
+    def objective(self, output: PyTree) -> Array:
+        """Returns the number that is minimised, of what fun returned."""
+
+    @abc.abstractmethod
+    def conclusions(self, state: Any, at: Iterate, box: Box, tolerances: Tolerances) -> Sequence[tuple[Status, Array]]:
+        """Returns the statuses that the family decides, each with the lanes, (L,), in which it holds; the first counts.
+
+        Args:
+            state: The method's state, in scaled variables.
+            at: Where the method stands, in the caller's variables.
+            box: The bounds, in the caller's variables.
+            tolerances: Of each lane.
+        """
+
+    def fields(self, state: Any) -> dict[str, Array]:
+        """Returns the fields that `result_type` adds to `OptimizeResult`, at x, lanes last."""
+        return {}
+
+    # Derivatives of solutions.
+
+    @staticmethod
+    def linear_solve(root: Callable, matvec: Matvec, u: Array, near: bool) -> tuple[Callable, Array]:
+        """Solves the linear system of a solution's derivatives, or tells that it is not regular."""
+        return positive_definite(root, matvec, u, near)
+
+    def unknowns(self, result: OptimizeResult) -> Array:
+        """Returns what the solution consists of as vectors u, (m, N): x, and multipliers where a family has them."""
+        return self.ravel(result.x)
+
+    def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+        """Returns the number whose gradient with respect to u, (m,), is zero at a solution, and fun's aux at x.
+
+        Its derivative with respect to args and shared, at fixed u, is that of the solution's value.
+        """
+        return self.value(u, args, shared)
+
+    def held(self, result: OptimizeResult, box: Box) -> Array:
+        """Returns which unknowns stay where they are when args change, (m, N): variables that a bound holds."""
+        return ~box.free(self.ravel(result.x), self.ravel(result.jac))
+
+    def tangents(self, du: Array, dgradient: Array | None) -> dict[str, PyTree]:
+        """Returns the tangents of the result's fields.
+
+        Args:
+            du: The tangents of the unknowns, (m, N).
+            dgradient: Those of the gradient of `stationary` at held unknowns, zero at others; None without bounds.
+        """
+        return {"x": self.unravel(du)} | ({} if dgradient is None else {"jac": self.unravel(dgradient)})
+
+    # The user's function.
+
+    def ravel(self, x: PyTree) -> Array:
+        """Returns the starts of L problems, leaves (L, ...), as lanes (n, L) in the work dtype."""
+        return jax.vmap(lambda one: ravel_pytree(one)[0], out_axes=-1)(x).astype(self.dtype)
+
+    def unravel(self, x: Array) -> PyTree:
+        """Returns lanes (n, L) as a pytree like the start's, leaves (L, ...)."""
+        return jax.vmap(self._unravel, in_axes=-1)(x.astype(self._flat_dtype))
+
+    def output(self, x: Array, args: tuple, shared: tuple) -> tuple[PyTree, PyTree]:
+        """Returns what fun returns at one problem's x, (n,), in the work dtype, and its auxiliary output."""
+        output, aux = self._fun(self._unravel(x.astype(self._flat_dtype)), *args, *shared)
+        return jax.tree.map(lambda leaf: leaf.astype(self.dtype), output), aux
+
+    def value(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+        """Returns the number that is minimised at one problem's x, (n,), and fun's auxiliary output."""
+        output, aux = self.output(x, args, shared)
+        return self.objective(output), aux
+
+    def evaluate(self, needs: Need, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
+        """Returns what a method needs at the trial points of a state, and fun's auxiliary output, lanes last.
+
+        The state's points and all derivatives are those of z = x / scale; args and scale have lanes last.
+        """
+
+        def of_one(args, scale, *points):
+            def function(z):
+                return self.output(z if scale is None else z * scale, args, shared)
+
+            return needs.evaluate(function, *points)
+
+        return jax.vmap(of_one, in_axes=-1, out_axes=-1)(args, scale, *needs.points(state))

@@ -1,0 +1,176 @@
+"""What the methods that search along directions of descent share: how a trial is taken, and where the next one lies.
+
+A step of such a method has three parts: `move` takes the evaluation and moves x to the trial where the search accepts
+it; the method says which direction it would take from there; `aim` begins a search along that direction, or along
+-D gradient where the direction is of no use. The method's state holds, besides the iterate, the `direction` and the
+`search`.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.kernels import kernel
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.lane_algebra import dot
+from jaxcalc.methods.method import Iterate
+from jaxcalc.methods.needs import Evaluation
+from jaxcalc.methods.parts import line_search
+from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch
+
+# The first step moves x by this share of its own length: a step that is too short costs the search two trials, a step
+# that is too long may leave the basin of the start.
+FIRST_STEP = 0.01
+# In a box the bounds say what is too long, and most problems with bounds end at some of them: the first step moves x by
+# more than its own length. Only for methods that learn curvature; others do not recover from a long first step.
+FIRST_IN_BOX = 3.0
+
+
+class Move(NamedTuple):
+    """What became of a trial."""
+
+    iterate: Iterate  # x, value, gradient and nit after the trial; `trial` and `stalled` are those before
+    search: LineSearch
+    accepted: Array  # (L,) the trial is the new x
+    exhausted: Array  # (L,) the search has been given up
+    s: Array  # (n, L) the step just taken, zero where there is none
+    y: Array  # (n, L) the change of the gradient along it
+
+
+class Aim(NamedTuple):
+    """The next trial, and the search that it belongs to."""
+
+    trial: Array  # (n, L)
+    direction: Array  # (n, L)
+    search: LineSearch
+    fresh: Array  # (L,) the direction is -D gradient
+
+
+def move(
+    state: Any,
+    evaluation: Evaluation,
+    box: Box,
+    curvature: float | None = CURVATURE,
+    overshoot: float | None = None,
+    reference: Array | None = None,
+) -> Move:
+    """Tests the trial by the Wolfe conditions and moves x to it where it is accepted.
+
+    Args:
+        state: The method's state.
+        evaluation: Of the state's trial.
+        box: The bounds.
+        curvature: As in `line_search.advance`; with overshoot.
+        overshoot: As in `line_search.advance`.
+        reference: The value, (L,), that the trial's value is compared with; by default the value at x.
+    """
+    at = state.iterate
+    slope = dot(evaluation.gradient, box.ahead(at.trial, state.direction))
+    # Where bounds bend the path, x changes by less than step length times direction.
+    change = dot(at.gradient, at.trial - at.x) if box.is_bounded else None
+    search, accepted, exhausted = line_search.advance(
+        state.search,
+        at.value if reference is None else reference,
+        evaluation.value,
+        slope,
+        change,
+        curvature,
+        overshoot,
+    )
+    value = jnp.where(accepted, evaluation.value, at.value)
+    x, gradient, s, y = _step(at, evaluation.gradient, accepted)
+    if box.is_bounded:
+        # A variable that was held changes the gradient of the others in no way that s explains.
+        y = jnp.where(state.direction == 0, 0, y)
+    iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted)
+    return Move(iterate, search, accepted, exhausted, s, y)
+
+
+def aim(
+    move: Move,
+    downhill: Array,
+    fresh: Array | bool,
+    direction: Array,
+    box: Box,
+    step_length: Array | float = 1.0,
+    D: Array | float = 1.0,
+    first_step: Array | float | None = FIRST_STEP,
+) -> Aim:
+    """Begins a search where the last one has ended, and goes on with the others; no trial is outside the box.
+
+    Args:
+        move: What became of the trial.
+        downhill: The direction that the method would take, (n, L); it is not taken where it does not point downhill.
+        fresh: Where the method asks for -D gradient instead, (L,).
+        direction: The direction of the searches that go on, (n, L).
+        box: The bounds.
+        step_length: The first trial's length along `downhill`, (L,) or one number.
+        D: The diagonal that makes -D gradient the steepest direction, (n, L) or one number.
+        first_step: The length of a first step along -D gradient, in lengths of x; None for what suits the bounds.
+    """
+    x, gradient = move.iterate.x, box.reduced(move.iterate.x, move.iterate.gradient)
+    downhill = box.feasible(x, move.iterate.gradient, downhill)
+    steepest = -D * gradient
+    slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
+    if first_step is None:
+        first_step = FIRST_IN_BOX if box.is_bounded else FIRST_STEP
+    first_step = jnp.asarray(first_step, xx.dtype)
+    ended = move.accepted, move.exhausted
+    begun, fresh, slope, step_length = _begin(
+        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step
+    )
+    search = line_search.begin(move.search, begun, move.iterate.value, slope, step_length)
+    direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)
+    return Aim(box.project(trial), direction, search, fresh)
+
+
+def with_short_first_step(method: Any) -> Any:
+    """Returns the method with the short first step, unless its caller has said how long the step is."""
+    return method if method.first_step is not None else dataclasses.replace(method, first_step=FIRST_STEP)
+
+
+@kernel
+def _step(at: Iterate, new_gradient: Array, accepted: Array):
+    """Returns x and the gradient there, the step s and the change y of the gradient along it."""
+    # The start has no step behind it. A rejected trial may hold NaN, which no factor of zero would remove.
+    stepped = accepted & (at.nit >= 0)
+    s = jnp.where(stepped, at.trial - at.x, 0)
+    y = jnp.where(stepped, new_gradient - at.gradient, 0)
+    x = jnp.where(accepted, at.trial, at.x)
+    gradient = jnp.where(accepted, new_gradient, at.gradient)
+    return x, gradient, s, y
+
+
+@kernel
+def _begin(
+    accepted: Array,
+    exhausted: Array,
+    value: Array,
+    fresh: Array | bool,
+    slope: Array,
+    gDg: Array,
+    xx: Array,
+    step_length: Array | float,
+    first_step: Array | float,
+):
+    """Returns where a search begins, whether it is along -D gradient, its slope and its first length, (L,) each."""
+    fresh = fresh | exhausted | ~(slope < 0)
+    # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
+    # After a search that failed the first step is short: a long step was too long.
+    share = jnp.where(exhausted, FIRST_STEP, first_step)
+    unit = 1 / gDg
+    by_value = jnp.square(share * value) * unit
+    first = jnp.sqrt(unit * jnp.where(xx > 0, jnp.square(share) * xx, by_value))
+    first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
+    begun = accepted | exhausted
+    return begun, fresh, jnp.where(fresh, -gDg, slope), jnp.where(fresh, first, step_length)
+
+
+@kernel
+def _next_trial(
+    x: Array, steepest: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array
+):
+    direction = jnp.where(begun, jnp.where(fresh, steepest, downhill), direction)
+    return direction, x + step_length * direction

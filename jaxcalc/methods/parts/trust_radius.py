@@ -1,0 +1,72 @@
+"""What the trust-region methods share: how a trial is accepted, and how the radius follows.
+
+A state of such a method holds, besides the iterate, the `radius` and the `predicted` fall of f at the trial, the
+model's value at x less that at the trial, at least 0.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.kernels import kernel
+from jaxcalc.methods.lane_algebra import all_finite
+from jaxcalc.methods.needs import Evaluation
+from jaxcalc.methods.parts.line_search import VALUE_ROUNDING
+
+# A trial is accepted if f falls by this share of the predicted fall.
+ACCEPTED = 1e-4
+# The radius shrinks where the ratio of actual to predicted fall is below POOR, and grows where it is above GOOD.
+POOR, GOOD = 0.25, 0.75
+SHRINKAGE, GROWTH = 0.25, 2.5
+# The first radius as a share of the length of x.
+FIRST_RADIUS = 0.1
+
+
+def reduction_ratio(state: Any, evaluation: Evaluation, gg: Array, gg_new: Array) -> tuple[Array, Array, Array]:
+    """Returns the ratio of actual to predicted fall, whether the trial is accepted, and whether x cannot be improved.
+
+    Args:
+        state: The method's state.
+        evaluation: Of the state's trial.
+        gg: g'g of the reduced gradient at x, (L,).
+        gg_new: The same at the trial.
+    """
+    value, gradient, at = evaluation.value, evaluation.gradient, state.iterate
+    finite = jnp.isfinite(value) & all_finite(gradient)
+    return _reduction_ratio(at.nit, at.value, state.predicted, value, finite, gg, gg_new)
+
+
+@kernel
+def _reduction_ratio(
+    nit: Array, old_value: Array, predicted: Array, value: Array, finite: Array, gg: Array, gg_new: Array
+):
+    eps = jnp.finfo(value.dtype).eps * jnp.abs(old_value)
+    fallen = old_value - value
+    # Where f no longer tells points apart its gradient still does (Conn, Gould and Toint 2000, section 17.4).
+    by_slope = (predicted <= VALUE_ROUNDING * eps) & (-fallen <= VALUE_ROUNDING * eps) & (gg_new < gg)
+    accepted = finite & ((nit < 0) | (fallen >= ACCEPTED * predicted) & (fallen > 0) | by_slope)
+    ratio = jnp.where(accepted, jnp.where(by_slope, 1, fallen / predicted), 0)
+    lost = ~accepted & ((nit < 0) | (predicted <= eps))
+    return ratio, accepted, lost
+
+
+def adapted_radius(state: Any, ratio: Array, length: Array, first: Array) -> Array:
+    """Returns the radius after a step of this length and reduction ratio; at the start the first one, (L,) each."""
+    return _adapted_radius(state.iterate.nit, state.radius, ratio, length, first)
+
+
+@kernel
+def _adapted_radius(nit: Array, radius: Array, ratio: Array, length: Array, first: Array) -> Array:
+    shrunk = SHRINKAGE * jnp.minimum(length, radius)
+    grown = jnp.maximum(radius, GROWTH * length)
+    radius = jnp.where(ratio < POOR, shrunk, jnp.where(ratio > GOOD, grown, radius))
+    return jnp.where(nit < 0, first, radius)
+
+
+@kernel
+def first_radius(xx: Array, gg: Array, gBg: Array) -> Array:
+    """Returns a share of the length of x; at x = 0 the length of the step to the model's minimum along the gradient."""
+    along = gg * jnp.sqrt(gg) / jnp.abs(gBg)
+    first = jnp.where(xx > 0, FIRST_RADIUS * jnp.sqrt(xx), along)
+    return jnp.where((first > 0) & jnp.isfinite(first), first, 1)

@@ -1,0 +1,161 @@
+"""The method of Broyden, Fletcher, Goldfarb and Shanno (1970), with the inverse Hessian held as a matrix."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.kernels import kernel
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.lane_algebra import dot, symmetric_matvec, symmetric_update
+from jaxcalc.methods.method import Iterate, Method, register
+from jaxcalc.methods.needs import Evaluation
+from jaxcalc.methods.parts import line_search
+from jaxcalc.methods.parts.descent_search import aim, move, with_short_first_step
+from jaxcalc.methods.parts.initial_scaling import initial_scaling
+from jaxcalc.methods.parts.line_search import LineSearch
+
+
+class BFGSState(NamedTuple):
+    """The inverse Hessian H, and the search along -H gradient."""
+
+    iterate: Iterate
+    direction: Array  # (n, L), -H gradient
+    search: LineSearch
+    H: Array  # (n, n, L)
+    fresh: Array  # (L,) H is not known yet: it stands for D times a number that the next pair (s, y) tells
+    D: Array  # (n, L) the initial scaling
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class BFGS(Method):
+    """BFGS; see `bfgs`."""
+
+    takes = "gradients, n² numbers"
+    suits = "up to some hundred variables"
+
+    first_step: Array | float | None = None
+
+    def init(self, x0: Array, box: Box) -> BFGSState:
+        """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
+        iterate, H = Iterate.at_start(x0), jnp.zeros((len(x0), *x0.shape), x0.dtype)
+        search, fresh = line_search.at_rest(iterate.value), jnp.ones(x0.shape[1], bool)
+        return BFGSState(iterate, jnp.zeros_like(x0), search, H, fresh, D=jnp.ones_like(x0))
+
+    def step(self, state: BFGSState, evaluation: Evaluation, box: Box) -> BFGSState:
+        """Tests the trial; where it is accepted, updates H and begins a search along -H gradient."""
+        moved = move(state, evaluation, box)
+        at, s, y = moved.iterate, moved.s, moved.y
+        D = initial_scaling(state.iterate.nit < 0, at.x, at.gradient, state.D)
+        gradient = box.reduced(at.x, at.gradient)
+
+        Dy = D * y
+        pair = _pair(dot(s, y), dot(y, Dy), state.fresh)
+        Hg = symmetric_matvec(state.H, gradient)
+        # Without bounds H (g - y) = -direction: one product with the matrix serves both.
+        Hy = symmetric_matvec(state.H, y) if box.is_bounded else Hg + state.direction
+        Hg, Hy = _at_scale(state.fresh, pair.scale, D * gradient, Dy, Hg, Hy)
+        yHy = dot(y, Hy)
+        growth = _growth(pair, yHy, state.search.step_length)
+        w = _correction(s, Hy, growth, pair.rho, yHy)
+        H = symmetric_update(state.H, pair.keep * growth, pair.shift * D, s, w)
+        downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
+
+        trial, direction, search, fresh = aim(
+            moved, downhill, pair.fresh, state.direction, box, D=D, first_step=self.first_step
+        )
+        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
+        return BFGSState(iterate, direction, search, H, fresh, D)
+
+    def staying_in_basin(self) -> Method:
+        """Returns the method with a short first step."""
+        return with_short_first_step(self)
+
+
+def bfgs(first_step: float | None = None) -> BFGS:
+    """The quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno.
+
+    Steps along -H g to a point that satisfies the weak Wolfe conditions, with the inverse Hessian H learnt from the
+    steps s and the changes y of the gradient along them,
+
+        H <- (I - rho s y') H (I - rho y s') + rho s s',    rho = 1 / s'y,
+
+    where H is first multiplied by max(1, t, sqrt(s'y / y'Hy)), t being the length of the step in units of H g: the
+    first pair sets the scale along the steepest variable, and H has to grow along the others.
+
+    It keeps n^2 numbers a problem and suits up to some hundred variables. The steps are the same when the function or
+    the variables are multiplied by a constant.
+
+    Args:
+        first_step: The length of the first step in lengths of x; None: 0.01, and in a box, which keeps x where it
+            belongs, 3. A short one ends in the basin of its start; most problems with bounds end at some of them.
+
+    Returns:
+        The method, for `minimize(..., method=...)`.
+
+    Example:
+        >>> import jaxcalc as jc
+        >>> bool(jc.minimize(lambda x: (x - 3) ** 4, 0.0, method=jc.methods.bfgs()).success)
+        True
+
+    Source: J. Nocedal and S. Wright, Numerical Optimization, chapter 6 (2006); S. Oren and D. Luenberger,
+    Self-scaling variable metric algorithms (1974).
+    """
+    return BFGS(first_step)
+
+
+class Pair(NamedTuple):
+    """What the pair (s, y) says of H: H <- keep H + shift D + corrections of weight rho."""
+
+    rho: Array
+    scale: Array
+    keep: Array
+    shift: Array
+    fresh: Array
+
+
+@kernel
+def _pair(sy: Array, yDy: Array, fresh: Array) -> Pair:
+    """Without a usable pair rho = 0 leaves H as it is; a fresh H takes the scale s'y / y'Dy of its first pair."""
+    rho, scale = 1 / sy, sy / yDy
+    usable = (sy > 0) & jnp.isfinite(rho) & jnp.isfinite(scale)
+    first = fresh & usable
+    scale = jnp.where(first, scale, 1)
+    return Pair(
+        jnp.where(usable, rho, 0),
+        scale,
+        jnp.where(first, 0, 1).astype(sy.dtype),
+        jnp.where(first, scale, 0),
+        fresh & ~usable,
+    )
+
+
+@kernel
+def _at_scale(fresh: Array, scale: Array, Dg: Array, Dy: Array, Hg: Array, Hy: Array) -> tuple[Array, Array]:
+    """Returns H g and H y, of the scaled D that a fresh H stands for."""
+    return jnp.where(fresh, scale * Dg, Hg), jnp.where(fresh, scale * Dy, Hy)
+
+
+@kernel
+def _growth(pair: Pair, yHy: Array, step_length: Array) -> Array:
+    """Returns by how much H grows before its update: it never shrinks, for an update by itself mends what is too large.
+
+    The first pair lies along the steepest variable and sets the scale of all; where steps longer than -H g were needed,
+    or y'Hy falls short of s'y, H is too small (Oren and Luenberger 1974; Al-Baali 1998).
+    """
+    shortfall = jnp.sqrt(1 / (pair.rho * yHy))
+    growth = jnp.maximum(1, jnp.maximum(step_length, jnp.where(jnp.isfinite(shortfall), shortfall, 1)))
+    return jnp.where((pair.rho > 0) & (pair.keep > 0), growth, 1)
+
+
+@kernel
+def _correction(s: Array, Hy: Array, growth: Array, rho: Array, yHy: Array) -> Array:
+    """Returns w such that the update of H is s w' + w s'."""
+    return 0.5 * rho * (1 + rho * growth * yHy) * s - rho * growth * Hy
+
+
+@kernel
+def _direction(Hg: Array, growth: Array, s: Array, w: Array, sg: Array, wg: Array) -> Array:
+    return -(growth * Hg + sg * w + wg * s)

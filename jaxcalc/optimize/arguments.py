@@ -1,0 +1,183 @@
+"""The checks of optimisation's own arguments: methods, tolerances, bounds and scales, before the caller's code runs."""
+
+import difflib
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+from jax import Array
+from jax.core import Tracer
+
+from jaxcalc import methods
+from jaxcalc.core.arguments import as_floating, real_arrays
+from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.engine.problem import Tolerances
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.method import Method
+
+
+def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
+    """Returns the tolerances and caps as arrays of one number or, for `count` problems, one for each; None stays None.
+
+    Args:
+        label: What errors call the function they belong to, as "[2]".
+        count: The number of problems, or None for one problem.
+        given: gtol, maxiter, ftol and xtol.
+    """
+    return Tolerances(
+        **{name: None if value is None else _tolerance(f"{name}{label}", value, count) for name, value in given.items()}
+    )
+
+
+def _tolerance(name: str, value: Any, count: int | None) -> Array:
+    array = jnp.asarray(value)
+    if array.shape not in ((), (count,)):
+        expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
+        raise ValueError(f"{name} must be {expected}; it has shape {array.shape}.")
+    if not isinstance(array, Tracer) and not np.all(np.asarray(array) >= 0):
+        raise ValueError(f"{name} must be at least 0; it is {value!r}.")
+    return array
+
+
+def chosen_method(method: Any, family: type[Family] = Scalar) -> Method:
+    """Returns the family's method of this name, the method itself, or an optimiser of Optax as a method."""
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        import optax  # only who hands one over pays for the import
+
+        if isinstance(method, optax.GradientTransformation):
+            return methods.from_optax(method)
+        raise TypeError(
+            "method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, "
+            f"not a {type(method).__name__}."
+        )
+    if method not in family.methods:
+        near = difflib.get_close_matches(method.lower().replace("-", "_"), family.methods, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no method {method!r}; there are {', '.join(map(repr, family.methods))}.{hint}")
+    return family.methods[method]()
+
+
+def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:
+    """Returns the bounds as a box in the form and dtypes of x0, leaves (N, ...) or, where shared, (1, ...).
+
+    Args:
+        label: What errors call the function they belong to, as "[2]".
+        bounds: None, a pair (lower, upper) or a `scipy.optimize.Bounds`.
+        x0: The starts, as arrays.
+        batch: Whether the leaves of x0 have a leading problem axis.
+    """
+    if isinstance(bounds, scipy.optimize.Bounds):
+        bounds = (bounds.lb, bounds.ub)
+    if isinstance(bounds, list) or (bounds is not None and not (isinstance(bounds, tuple) and len(bounds) == 2)):
+        raise TypeError(
+            f"bounds{label} is a pair (lower, upper) or a scipy.optimize.Bounds, not {_brief(bounds)}. A list of "
+            "pairs, one for each variable, is turned into it by bounds=(numpy.array([low for low, _ in pairs]), "
+            "numpy.array([high for _, high in pairs])), with -inf and inf where there is no bound."
+        )
+    if bounds is None or not jax.tree.leaves(bounds):
+        return Box()
+    lower, upper = (
+        _side(f"bounds{label}[{k}]", side, infinite, x0, batch)
+        for k, (side, infinite) in enumerate(zip(bounds, (-jnp.inf, jnp.inf), strict=True))
+    )
+    jax.tree_util.tree_map_with_path(partial(_check_order, label), lower, upper)
+    return Box(lower, upper)
+
+
+def search_box(bounds: Any, starts: Any) -> Box:
+    """Returns a box to search, in the form of x without a problem axis; finite unless starts, (K, ...), are given."""
+    if starts is None:
+        if isinstance(bounds, scipy.optimize.Bounds):
+            bounds = (bounds.lb, bounds.ub)
+        if not isinstance(bounds, tuple) or len(bounds) != 2 or any(side is None for side in bounds):
+            raise TypeError(
+                f"bounds is a pair (lower, upper) of arrays in the form of x, or a scipy.optimize.Bounds; it is "
+                f"{_brief(bounds)}. Without a box, give starts of your own as an array (N, ...)."
+            )
+        sides = [jnp.asarray(side) if isinstance(side, list) else side for side in bounds]
+        form = as_floating(real_arrays("x0 (bounds)", max(sides, key=lambda side: jax.tree.structure(side).num_nodes)))
+        wide = [jax.tree.broadcast(side, form) for side in sides]
+        form = jax.tree.map(lambda leaf, *sides: jnp.broadcast_arrays(leaf, *map(jnp.asarray, sides))[0], form, *wide)
+        lower, upper = box("", tuple(sides), form, batch=False)
+    else:
+        form = jax.tree.map(lambda leaf: leaf[0], as_floating(starts))
+        lower, upper = box("", (None, None) if bounds is None else bounds, form, batch=False)
+        if lower is None:
+            lower, upper = (jax.tree.map(lambda x, b=b: jnp.full((1, *x.shape), b, x.dtype), form)
+                            for b in (-jnp.inf, jnp.inf))  # fmt: skip
+    lower, upper = (jax.tree.map(lambda leaf: leaf[0], side) for side in (lower, upper))
+    for low, high in zip(jax.tree.leaves(lower), jax.tree.leaves(upper), strict=True):
+        if not np.all(np.asarray(low) < np.asarray(high)):
+            raise ValueError(f"bounds: every lower side must be below its upper one; got {low} and {high}.")
+        if starts is None and not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError(
+                f"the box is infinite, from {low} to {high}: starts cannot be spread over it. Give a finite box, "
+                "or starts of your own, drawn from a distribution that suits: starts=rng.normal(size=(1024, n))."
+            )
+    return Box(lower, upper)
+
+
+def scales(label: str, scale: Any, x0: Any, batch: bool) -> Any:
+    """Returns the scale of the variables in the form and dtypes of x0, leaves (N, ...) or, where shared, (1, ...)."""
+    if not jax.tree.leaves(scale):
+        return None
+    scale = _side(f"scale{label}", scale, 1.0, x0, batch)
+
+    def check(path, leaf):
+        if len(leaf) == 1 and not isinstance(leaf, Tracer):
+            values = np.asarray(leaf[0], float)
+            if not np.all((values > 0) & (values < np.inf)):
+                name = f"scale{label}{jax.tree_util.keystr(path)}"
+                raise ValueError(f"{name} must be positive and finite; it is {values}.")
+
+    jax.tree_util.tree_map_with_path(check, scale)
+    return scale
+
+
+def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
+    """Returns a side of the bounds, or a scale, in the form of x0; None stands for `missing`, one number for all."""
+    if isinstance(side, list) and isinstance(x0, jax.Array):
+        side = jnp.asarray(side)
+    try:
+        side = jax.tree.broadcast(side, x0, is_leaf=lambda entry: entry is None)
+    except ValueError as error:
+        raise TypeError(f"{name} must be None, a number, an array, or of the form of x: {error}") from None
+
+    def like_start(path, x, bound):
+        bound = jnp.asarray(missing if bound is None else bound)
+        shape = x.shape if batch else (1, *x.shape)
+        try:
+            fits = jnp.broadcast_shapes(bound.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits or jnp.iscomplexobj(bound):
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} has shape {bound.shape} and dtype {bound.dtype}; it must be real "
+                f"and broadcast against x, which has shape {x.shape}."
+            )
+        rows = bound.shape[0] if bound.ndim == len(shape) else 1
+        return jnp.broadcast_to(bound.astype(jax.eval_shape(as_floating, x).dtype), (rows, *shape[1:]))
+
+    return jax.tree_util.tree_map_with_path(like_start, x0, side)
+
+
+def _check_order(label: str, path: tuple, lower: Array, upper: Array) -> None:
+    """Raises a ValueError where shared bounds are known and contradict each other; per problem that is a status."""
+    if len(lower) == len(upper) == 1 and not isinstance(lower, Tracer) and not isinstance(upper, Tracer):
+        wrong = np.argwhere(~(np.asarray(lower[0]) <= np.asarray(upper[0])))
+        if len(wrong):
+            where = f"{jax.tree_util.keystr(path)}{wrong[0].tolist() or ''}"
+            raise ValueError(
+                f"bounds{label}: lower must be at most upper; at x{where} lower is {lower[0][tuple(wrong[0])]} and "
+                f"upper is {upper[0][tuple(wrong[0])]}."
+            )
+
+
+def _brief(value: Any) -> str:
+    return f"a {type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else repr(value)

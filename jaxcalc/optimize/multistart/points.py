@@ -1,0 +1,165 @@
+"""Points of one or several problems of a function, in blocks of one shape so that nothing compiles again.
+
+On this side x is a table of flat rows (K, n) in NumPy, each with the row `problem` of the args that it belongs to.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jaxcalc.core.programs import compiled
+from jaxcalc.engine import solve
+from jaxcalc.engine.certificate import AT_ONCE, Certificate
+from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.status import is_success
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.method import Method
+from jaxcalc.optimize.minimize import minimize_many
+
+# Rows of a call that evaluates values.
+VALUES = 2048
+# The most rows of a call that descends.
+DESCENTS = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """Where descents ended: x (K, n), and (K,) each its value, status, problem and how many starts ended there."""
+
+    x: np.ndarray
+    value: np.ndarray
+    status: np.ndarray
+    problem: np.ndarray
+    count: np.ndarray
+
+    @property
+    def success(self) -> np.ndarray:
+        """Whether the descent succeeded, (K,)."""
+        return is_success(self.status)
+
+    def __getitem__(self, rows: Any) -> "Ends":
+        return Ends(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def joined(*ends: Ends) -> Ends:
+    """Returns the rows of all of them, one after the other."""
+    fields = (field.name for field in dataclasses.fields(Ends))
+    return Ends(*(np.concatenate([getattr(each, name) for each in ends]) for name in fields))
+
+
+class Blocks:
+    """A function with its args and its box, as functions of rows of points; counts the evaluations of fun.
+
+    Attributes:
+        problems: How many problems there are, P.
+        lower: The box's lower side, flat, (n,); with upper.
+        tolerances: The tolerances and caps of the descents, by the names of `minimize_many`.
+        rows: How many rows are descended from at once.
+        nfev: Evaluations of each problem so far, (P,).
+        longest: The most evaluations of a descent that succeeded.
+    """
+
+    rows = DESCENTS
+
+    def __init__(self, fun: Callable, args: tuple, many: bool, box: Box, method: Method, tolerances: dict):
+        """Takes the box in the form of x. With many, leaves of args have a leading axis P."""
+        self._fun, self._args, self._many, self._method, self.tolerances = fun, args, many, method, tolerances
+        self.problems = _problems(args) if many else 1
+        self._leaves, self._structure = jax.tree.flatten(box.lower)
+        self._box = box
+        self.lower, self.upper = (np.asarray(ravel_pytree(side)[0]) for side in box)
+        self.nfev = np.zeros(self.problems, int)
+        self.longest = 1
+
+    def as_x(self, rows: np.ndarray) -> Any:
+        """Returns rows (K, n) in the form of x, leaves (K, ...)."""
+        ends = np.cumsum([leaf.size for leaf in self._leaves])[:-1]
+        parts = zip(np.split(rows, ends, axis=1), self._leaves, strict=True)
+        leaves = [part.reshape(-1, *leaf.shape).astype(leaf.dtype) for part, leaf in parts]
+        return jax.tree.unflatten(self._structure, leaves)
+
+    def as_rows(self, x: Any) -> np.ndarray:
+        """Returns x, leaves (K, ...), as rows (K, n)."""
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(x)]
+        return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1).astype(self.lower.dtype)
+
+    def minimized(self, x: Any, problem: np.ndarray, args: tuple, **tolerances: Any) -> OptimizeResult:
+        """Returns the descents from x, leaves (K, ...), with args in the place of the known ones."""
+        own, shared = self._own_and_shared(problem, args)
+        bounds = tuple(self._box) if np.isfinite([*self.lower, *self.upper]).any() else None
+        return minimize_many(
+            self._fun, x, own, shared=shared, method=self._method, bounds=bounds, **(self.tolerances | tolerances)
+        )
+
+    def descend(self, x: np.ndarray, problem: np.ndarray, most: float = np.inf) -> Ends:
+        """Returns where the descents from these rows end, after at most `most` iterations."""
+        ends = []
+        most = min(most, self.tolerances.get("maxiter", self._method.default_maxiter(x.shape[1])))
+        for rows, padded in blocks_of(len(x), min(self.rows, DESCENTS)):
+            # Rows that only fill the block up end after their first evaluation.
+            caps = np.where(padded, 0, most).astype(np.int32)
+            result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._args, maxiter=caps))
+            count = np.ones(len(rows), int)
+            ends.append(Ends(self.as_rows(result.x), result.fun, result.status, problem[rows], count)[~padded])
+            np.add.at(self.nfev, problem[rows][~padded], result.nfev[~padded])
+            self.longest = max(self.longest, np.max(result.nfev, where=result.success, initial=0))
+        return joined(*ends)
+
+    def values(self, x: np.ndarray, problem: np.ndarray) -> np.ndarray:
+        """Returns the values at these rows, (K,)."""
+        np.add.at(self.nfev, problem, 1)
+        program = compiled(_values, [self._fun])
+        return self._by_blocks(VALUES, lambda *rows: program(None, *rows), x, problem)
+
+    def certify(self, x: np.ndarray, problem: np.ndarray) -> Certificate:
+        """Returns the certificates of these rows, as NumPy arrays."""
+        box, gtol = jax.tree.map(lambda side: side[None], self._box), self.tolerances["gtol"]
+        return self._by_blocks(
+            AT_ONCE, lambda x, own, shared: solve.certify(self._fun, Scalar, x, own, shared, box, gtol), x, problem
+        )
+
+    def _own_and_shared(self, problem: np.ndarray, args: tuple) -> tuple[tuple, tuple]:
+        """Returns the args of each of these rows, and the args that all rows share."""
+        return (jax.tree.map(lambda leaf: leaf[problem], args), ()) if self._many else ((), args)
+
+    def _by_blocks(self, size: int, call: Callable, x: np.ndarray, problem: np.ndarray) -> Any:
+        """Returns the results of `call` on these rows, computed in blocks of one size."""
+        results = []
+        if not len(x):  # of one row come the shapes of no row
+            one = self._by_blocks(size, call, np.zeros((1, len(self.lower))), np.zeros(1, int))
+            return jax.tree.map(lambda leaf: leaf[:0], one)
+        for rows, padded in blocks_of(len(x), size):
+            result = jax.device_get(call(self.as_x(x[rows]), *self._own_and_shared(problem[rows], self._args)))
+            results.append(jax.tree.map(lambda leaf, padded=padded: leaf[~padded], result))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+
+def _problems(args: tuple) -> int:
+    leaves = jax.tree_util.tree_leaves_with_path(args)
+    if not leaves:
+        raise ValueError("many=True needs args: their leading axis is that of the problems, leaves (P, ...).")
+    sizes = {leaf.shape[:1] for _, leaf in leaves}
+    if sizes == {()} or len(sizes) > 1 or sizes == {(0,)}:
+        shapes = ", ".join(f"args{jax.tree_util.keystr(path)} {leaf.shape}" for path, leaf in leaves)
+        raise ValueError(f"with many=True all args have one leading axis, of at least one problem; got {shapes}.")
+    return sizes.pop()[0]
+
+
+def blocks_of(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the rows of each block of one size, filled up with the last row, and which rows only fill up."""
+    for first in range(0, max(count, 1), size):
+        rows = np.arange(first, first + size)
+        yield np.minimum(rows, count - 1), rows >= count
+
+
+def _values(functions: list[Callable], _: None, x: Any, args: tuple, shared: tuple) -> Any:
+    (fun,) = functions
+    return jax.vmap(lambda x, args: fun(x, *args, *shared))(x, args)

@@ -1,0 +1,103 @@
+"""The result of a multistart, and what the counts of its basins tell about minima that it has not seen."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxcalc.engine.certificate import Certificate
+from jaxcalc.engine.status import is_success, words_of
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Minima:
+    """The distinct local minima that a multistart has found, m of them, the best first.
+
+    Row 0 is always the lowest value found. The other rows are ends of descents that succeeded and that the second
+    derivatives do not show to be anything else than a minimum. Should the lowest end have failed, its status says how,
+    and `message` says so too.
+
+    Attributes:
+        x: Where they lie, in the form of the bounds, leaves (m, ...).
+        fun: Their values, (m,), ascending.
+        count: How many of the sampled starts ended in each, (m,); 0 is one that only the search rounds have found.
+        status: How the descent to each ended, (m,) codes of `Status`.
+        certificate: What kind of point each is, a `Certificate` with the axis (m,).
+        missed_probability: The estimated chance that the sampled starts have missed a minimum, however small its
+            basin: 1 - prod_{i=1}^{w} (N - 1 - i) / (N - 1 + i) for w distinct ends of N starts. Near 1 it says that
+            there are many more minima, not that the best one is wrong.
+        unseen_share: The estimated share of the starts' volume in basins that no sampled start has seen: the larger of
+            Good's and Turing's (number of minima seen once) / N, and w (w + 1) / (N (N - 1)).
+        expected_minima: The estimated number of all minima, w (N - 1) / (N - w - 2); infinite where N <= w + 2.
+        starts: How many starts were sampled, N.
+        rounds: How many search rounds followed.
+        nfev: Evaluations of fun: with its gradient in the descents, without on the lines between their ends. The
+            certificates take one Hessian for each end that is distinct.
+    """
+
+    x: Any
+    fun: Array
+    count: Array
+    status: Array
+    certificate: Certificate
+    missed_probability: Array
+    unseen_share: Array
+    expected_minima: Array
+    starts: Array
+    rounds: Array
+    nfev: Array
+
+    @property
+    def success(self) -> Array:
+        """Where the descent succeeded, (m,) booleans; false in row 0 at most."""
+        return is_success(self.status)
+
+    @property
+    def message(self) -> str:
+        """What was found, in a sentence. Made on the host."""
+        found = f"{self.fun.shape[0]} distinct, the lowest {float(self.fun[0]):.10g}: "
+        if self.success[0]:
+            found += self.certificate.kind_name[0]
+        else:
+            found += f"its descent did not succeed, {words_of(self.status[0])}"
+        expected = float(self.expected_minima)
+        estimate = f"about {expected:.0f}" if np.isfinite(expected) else "far more than were seen"
+        return (
+            f"{found}. Estimated number of minima: {estimate} (missed_probability {float(self.missed_probability):.2g})"
+        )
+
+
+class Coverage(NamedTuple):
+    """What starts that ended in `seen` different minima tell of those not seen; see `Minima` for the estimates."""
+
+    seen: int
+    missed_probability: float
+    unseen_share: float
+    expected_minima: float
+
+    @property
+    def is_enough(self) -> bool:
+        """The stopping rule: fewer than half a minimum is expected to be missing."""
+        return self.expected_minima < self.seen + 0.5
+
+
+def coverage(counts: np.ndarray) -> Coverage:
+    """Returns the estimates, from how many starts ended in each minimum.
+
+    Before any start, every division of the volume among any number of minima is taken as equally likely.
+
+    Source: C. Boender and A. Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods (1987);
+    I. Good, The population frequencies of species and the estimation of population parameters (1953).
+    """
+    counts = counts[counts > 0]
+    seen, starts = len(counts), int(counts.sum())
+    if starts < 2:
+        return Coverage(seen, 1.0, 1.0, np.inf)
+    i = np.arange(1, seen + 1)
+    all_found = np.prod(np.maximum(starts - 1 - i, 0) / (starts - 1 + i))
+    unseen = max(np.sum(counts == 1) / starts, seen * (seen + 1) / (starts * (starts - 1)))
+    expected = seen * (starts - 1) / (starts - seen - 2) if starts > seen + 2 else np.inf
+    return Coverage(seen, float(1 - all_found), float(min(unseen, 1.0)), float(expected))

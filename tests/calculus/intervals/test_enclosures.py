@@ -1,0 +1,143 @@
+"""Enclosures: they hold every sample, tighten with the interval, and name an operation without an extension."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+from jax import lax
+
+from jaxcalc.calculus.derivatives import derivative
+from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
+
+FUNCTIONS = {
+    "powers": lambda x: x**4 - x + (x - 0.3) ** 3 + x**-2.0 + x**-1,
+    "roots": lambda x: jnp.sqrt(x) + x**1.5 + jnp.log(x) + lax.rsqrt(x) + jnp.cbrt(x),
+    "waves": lambda x: jnp.sin(x) * jnp.cos(3 * x) + jnp.tan(x / 4),
+    "inverses": lambda x: jnp.arctan(x) + jnp.arcsin(x / 4) + jnp.arccos(x / 3) + jnp.arcsinh(x),
+    "hyperbolic": lambda x: jnp.tanh(x) + jnp.cosh(x) - jnp.sinh(x) + jax.nn.sigmoid(x),
+    "errors": lambda x: lax.erf(x) + lax.erfc(x) + jnp.expm1(x) + jnp.log1p(x / 4),
+    "pieces": lambda x: jnp.where(x > 0.2, x**2, jnp.abs(x)) + jnp.maximum(x, 1 - x) + jnp.floor(x) + jnp.clip(x, 0, 1),
+    "softplus": lambda x: jax.nn.softplus(x) + jnp.logaddexp(x, 2 * x),
+    "quotient": lambda x: jnp.arctan(x) / (1 + x * x) + 1 / (x - 0.1),
+    "arrays": lambda x: jnp.sum(jnp.array([[1.0, 2.0], [3.0, 4.0]]) @ jnp.stack([x, x**2])),
+    "polyval": lambda x: jnp.polyval(jnp.array([1.0, -2, 3, -0.5]), x),
+    "cond": lambda x: lax.cond(x > 0.5, jnp.sin, jnp.cos, x),
+    "loop": lambda x: lax.fori_loop(0, 5, lambda i, y: x * y + i, 1.0),
+    "counter": lambda x: lax.fori_loop(0, 4, lambda i, y: y + jnp.arange(4.0)[i] * x**2, 0.0),
+    "x^x": lambda x: x**x,
+    "remainder": lambda x: jnp.mod(x, 0.7) * x + jnp.fmod(2 * x, 1.0),
+    "piecewise": lambda x: jnp.piecewise(x, [x < -1, x < 1], [jnp.cos, jnp.sin, lambda x: x]),
+    "select": lambda x: jnp.select([x < -1, x < 1], [x**2, x], jnp.exp(-x)),
+    "products": lambda x: jnp.prod(jnp.stack([x, x + 1, jnp.sin(x)])) + jnp.sum(jnp.zeros(3).at[1].set(x) ** 2),
+    "angle": lambda x: jnp.arctan2(x, 1.0 + x),
+    "logsumexp": lambda x: jax.scipy.special.logsumexp(jnp.stack([x, -2 * x, 1.0])),
+    "gamma": lambda x: lax.lgamma(x) + lax.digamma(x),
+    "beta": lambda x: jax.scipy.special.betaln(x, 2.0),
+    "inverse error function": lambda x: lax.erf_inv(x / 3) + jnp.exp2(x) + jnp.arctanh(x / 3),
+    "split": lambda x: sum(part.sum() for part in jnp.split(jnp.stack([x, x**2]), 2)),
+}
+
+
+SLOW = {"beta"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(k, marks=[pytest.mark.slow] if k in SLOW else []) for k in FUNCTIONS])
+def test_contains_every_sample_of_the_function_and_two_derivatives(name):
+    f = lambda x: jnp.stack([jnp.asarray(derivative(FUNCTIONS[name], order)(x), float) for order in range(3)])  # noqa: E731
+    draw = np.random.default_rng(0)
+    lo = draw.uniform(-3, 3, 300)
+    hi = lo + 10 ** draw.uniform(-9, 0.5, 300)
+    bounds = jax.jit(jax.vmap(enclosure(f)))(lo, hi)
+    x = np.clip(lo + (hi - lo) * np.linspace(0, 1, 41)[:, None], lo, hi)
+    y = np.asarray(jax.jit(jax.vmap(f))(x.ravel())).reshape(*x.shape, 3)
+    seen = np.isfinite(y)
+    inside = (y >= np.asarray(bounds.lo)) & (y <= np.asarray(bounds.hi))
+    assert np.all(inside[seen])
+    assert seen.any(axis=(0, 1)).all()
+
+
+def test_a_long_chain_is_computed_once():
+    """Without kernels, XLA on a CPU fuses the chain into one loop and evaluates its early links many times, for 0.2 s."""
+
+    def chain(x):
+        for _ in range(40):
+            x = jnp.sin(x) * (1 - x)
+        return x
+
+    lo = jnp.linspace(0, 1, 50)
+    bounds = jax.jit(jax.vmap(enclosure(chain)))
+    found, seconds = bounds(lo, lo + 1e-3), []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(bounds(lo, lo + 1e-3))
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.02
+    inside = jax.vmap(chain)(lo + 5e-4)
+    assert np.all((found.lo <= inside) & (inside <= found.hi))
+
+
+LONG = np.longdouble
+REFERENCES = {  # the operation in JAX, in long double or by SciPy, and the range to test
+    **{name: (getattr(jnp, name), getattr(np, name), -20, 20) for name in ("exp", "exp2", "sin", "cos", "tan", "tanh")},
+    **{name: (getattr(jnp, name), getattr(np, name), -20, 20) for name in ("sinh", "cosh", "arctan", "arcsinh")},
+    **{name: (getattr(jnp, name), getattr(np, name), -0.99, 0.99) for name in ("arctanh", "log1p", "expm1", "arcsin")},
+    **{name: (getattr(jnp, name), getattr(np, name), 1e-3, 50) for name in ("log", "sqrt", "cbrt")},
+    **{name: (getattr(lax, name), getattr(scipy.special, name), -5, 15) for name in ("erf", "erfc")},
+    "lgamma": (lax.lgamma, scipy.special.gammaln, 0.05, 30),
+    "digamma": (lax.digamma, scipy.special.digamma, 0.05, 30),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_covers_rounding(name):
+    f, reference, lo, hi = REFERENCES[name]
+    draw = np.random.default_rng(0)
+    x = np.concatenate([draw.uniform(lo, hi, 2000), np.clip(10 ** draw.uniform(-9, 0, 200), lo, hi)])
+    bounds = jax.jit(jax.vmap(enclosure(f)))(x, x)
+    exact = reference(x.astype(LONG) if hasattr(np, name) else x)
+    # SciPy's own functions are accurate to one or two units in the last place.
+    slack = 0 if exact.dtype == LONG else 4 * np.spacing(np.abs(exact))
+    assert np.all(np.asarray(bounds.lo) - slack <= exact)
+    assert np.all(exact <= np.asarray(bounds.hi) + slack)
+
+
+def test_tightens_as_the_interval_shrinks():
+    bounds = jax.vmap(enclosure(lambda x: jnp.sin(x) * x))(jnp.array([1.0, 1.0, 1.0]), jnp.array([2.0, 1.1, 1.001]))
+    width = np.asarray(bounds.hi - bounds.lo)
+    assert np.all(width[1:] < width[:-1] / 5)
+    assert not bounds.broken.any()
+
+
+@pytest.mark.parametrize(
+    ("f", "lo", "hi"),
+    [
+        (jnp.abs, -1.0, 1.0),
+        (lambda x: 1 / x, -1.0, 1.0),
+        (jnp.sqrt, -1.0, 1.0),
+        (jnp.floor, 0.5, 1.5),
+        (jnp.tan, 1.0, 2.0),
+    ],
+)
+def test_says_where_f_may_not_be_smooth(f, lo, hi):
+    assert enclosure(f)(jnp.array(lo), jnp.array(hi)).broken
+    middle = jnp.array(lo + (hi - lo) * 0.9)
+    assert not enclosure(f)(middle, middle + 1e-3).broken
+
+
+def test_is_nan_where_f_does_not_exist():
+    bounds = enclosure(jnp.log)(jnp.array(-2.0), jnp.array(-1.0))
+    assert jnp.isnan(bounds.lo)
+
+
+def test_an_operation_without_bounds_is_named():
+    with pytest.raises(NoEnclosure, match="bessel_i0e"):
+        enclosure(jax.scipy.special.i0)(jnp.array(1.0), jnp.array(2.0))
+    with pytest.raises(NoEnclosure, match="while"):
+        enclosure(lambda x: lax.while_loop(lambda y: y < 3, lambda y: y + 1, x))(jnp.array(1.0), jnp.array(2.0))
+    with pytest.raises(NoEnclosure, match="whole numbers"):
+        enclosure(lambda x: x * (jnp.floor(x).astype(int) % 2))(jnp.array(1.0), jnp.array(2.0))
+    with pytest.raises(NoEnclosure, match="index"):
+        enclosure(lambda x: jnp.arange(9.0)[jnp.int32(x)])(jnp.array(1.0), jnp.array(2.0))

@@ -1,0 +1,37 @@
+"""Kernels: units of a program that take their arguments as the function does."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxcalc.core.kernels import kernel
+
+
+@kernel
+def scaled(x, scale=2.0, shift=0.0):
+    return scale * x + shift
+
+
+def test_arguments_by_name_count():
+    assert scaled(1.0) == 2.0
+    assert scaled(1.0, scale=5.0) == 5.0
+    assert scaled(1.0, shift=1.0) == 3.0
+    assert scaled(x=1.0, shift=1.0, scale=3.0) == 4.0
+    assert jax.jit(lambda s: scaled(jnp.ones(3), scale=s))(4.0).tolist() == [4.0] * 3
+
+
+def test_derivatives_and_maps_with_arguments_by_name():
+    assert jax.grad(lambda s: scaled(3.0, scale=s))(5.0) == 3.0
+    assert jax.vmap(lambda s: scaled(3.0, shift=s))(jnp.arange(2.0)).tolist() == [6.0, 7.0]
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(TypeError):
+        scaled(1.0, **{"factor": 2.0})
+
+    @kernel
+    def by_name_only(x, *, scale=2.0):
+        return scale * x
+
+    with pytest.raises(TypeError, match="must not be keyword-only"):
+        by_name_only(1.0, scale=3.0)
