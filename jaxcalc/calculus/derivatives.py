@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
+from jaxcalc.calculus.modes import jvp, symmetric_jacobian, symmetric_product
 from jaxcalc.core.arguments import as_real, whole_number
 
 
@@ -176,7 +177,7 @@ def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
 
     def rate(x, v):
         x = promoted(x)
-        return jax.jvp(values, (x,), (matching(v, x),))[1]
+        return jvp(values, (x,), (matching(v, x),))[1]
 
     return rate
 
@@ -236,7 +237,7 @@ def hessian(f: Callable) -> Callable[[Any], Any]:
         [[6. 4.]
          [4. 0.]]
     """
-    curvature = jax.jacfwd(jax.grad(scalar_valued(f)))
+    curvature = symmetric_jacobian(jax.grad(scalar_valued(f)))
     return lambda x: curvature(promoted(x))
 
 
@@ -262,7 +263,13 @@ def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
 
     Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
-    return directional_derivative(gradient(f))
+    slope = jax.grad(scalar_valued(f))
+
+    def product(x: Any, v: Any) -> Any:
+        x = promoted(x)
+        return symmetric_product(slope, x, matching(v, x))[1]
+
+    return product
 
 
 def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:

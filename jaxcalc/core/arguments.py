@@ -77,7 +77,10 @@ def as_real(x: ArrayLike | Sequence[float], name: str = "x") -> Array:
 
 
 def arrays(name: str, tree: PyTree) -> PyTree:
-    """Returns the leaves of a pytree as arrays; raises a TypeError that names a leaf which is none."""
+    """Returns the leaves of a pytree as arrays; raises a TypeError that names a leaf which is none.
+
+    A list of numbers, nested or not, is an array, as for NumPy.
+    """
 
     def convert(path, leaf):
         try:
@@ -86,7 +89,15 @@ def arrays(name: str, tree: PyTree) -> PyTree:
             label = f"{name}{jax.tree_util.keystr(path)}"
             raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array: {error}") from None
 
-    return jax.tree_util.tree_map_with_path(convert, tree)
+    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=_is_list_of_numbers)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(entry, numbers.Number) or _is_list_of_numbers(entry) for entry in value)
+    )
 
 
 def real_arrays(name: str, tree: PyTree) -> PyTree:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxcalc.calculus.derivatives import hessian, hessian_vector_product
+from jaxcalc.calculus.modes import jvp
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.methods.box import Box
@@ -140,7 +141,8 @@ def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> 
     along = vectors.T @ gradient
     step = vectors @ jnp.where(along == 0, 0.0, along / eigenvalues)
     # The critical point nearby is a Newton step away: the margin is twice the change of the Hessian on the way there.
-    moved = 2 * jnp.linalg.norm(jax.jvp(reduced, (x,), (step,))[1])
+    # A step of zero moves nothing, also where third derivatives do not exist.
+    moved = jnp.where(jnp.any(step != 0), 2 * jnp.linalg.norm(jvp(reduced, (x,), (step,))[1]), 0)
     margin = moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(eigenvalues))
     index = jnp.sum(eigenvalues < -margin) - jnp.where(mean < -margin, jnp.sum(~free), 0)
     return eigenvalues[0], eigenvalues[-1], index, margin
@@ -183,8 +185,8 @@ def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -
     # As above: twice the change of the Hessian, along the extreme directions, on the way of a Newton step.
     along = vectors.T @ (basis @ gradient)
     way = basis.T @ (vectors @ jnp.where(along == 0, 0.0, along / values))
-    changes = jax.vmap(lambda v: jax.jvp(lambda x: product(x, v), (x,), (way,))[1])((basis.T @ extreme).T)
-    moved = 2 * jnp.max(jnp.linalg.norm(jnp.where(free, changes, 0.0), axis=1))
+    changes = jax.vmap(lambda v: jvp(lambda x: product(x, v), (x,), (way,))[1])((basis.T @ extreme).T)
+    moved = jnp.where(jnp.any(way != 0), 2 * jnp.max(jnp.linalg.norm(jnp.where(free, changes, 0.0), axis=1)), 0)
     margin = residual + moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(values))
     index = jnp.sum(values < -margin) - jnp.where(diagonal[0] < -margin, jnp.sum(~used), 0)
     return values[0], values[-1], index, margin

@@ -11,7 +11,7 @@ from jaxcalc.engine.problem import Tolerances
 from jaxcalc.engine.scaling import from_scaled, to_scaled
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import all_finite, dot, max_norm
+from jaxcalc.methods.lane_algebra import dot, max_norm
 from jaxcalc.methods.method import Iterate, Method
 from jaxcalc.methods.needs import Evaluation
 
@@ -32,9 +32,10 @@ class Lane(NamedTuple):
     """What the test of a lane takes beside the step."""
 
     box: Box
-    scale: Array | None  # (n, L)
+    scale: Array | None  # (n, L) or (1, L)
+    unit: Array | None  # (L,)
     tolerances: Tolerances
-    at_start: Array  # (L,) the trial was the start
+    nfev: Array  # (L,) evaluations before this one
     floor: Array  # (L,)
 
 
@@ -50,14 +51,16 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
         after: The state after the step.
     """
     old, new = before.iterate, after.iterate
-    first_change = dot(evaluation.gradient, new.trial - old.trial)
-    floor = _floor(lane.at_start, evaluation.value, first_change, lane.floor)
-    seen = Seen(evaluation.value, all_finite(evaluation.gradient), floor, new.stalled, new.nit)
+    at_start = lane.nfev == 0
+    first_change = dot(new.gradient, new.trial - new.x)
+    floor = _floor(at_start, evaluation.value, new.value, first_change, lane.floor)
+    finite = lane.box.finite(old.trial, evaluation.gradient)
+    seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
     by_value, by_step = _small_changes(old, new, lane.tolerances)
     decided = _decided(family, method, lane, after)
-    limits = lane.tolerances.gtol, lane.tolerances.maxiter
-    status, at_trial = _status(lane.at_start, seen, decided, moved & by_value, moved & by_step, *limits)
+    limits = lane.tolerances[:3]
+    status, at_trial = _status(at_start, seen, decided, moved & by_value, moved & by_step, *limits)
     return Outcome(status, at_trial, moved | at_trial, floor)
 
 
@@ -65,8 +68,11 @@ def _decided(family: Family, method: Method, lane: Lane, state: Any) -> list[tup
     """Returns the codes that the family decides, and where each holds; no success where x is about to be left."""
     at = state.iterate
     x, box = from_scaled((at.x, lane.box), lane.scale)
-    in_caller_s_variables = at._replace(x=x, gradient=to_scaled(at.gradient, lane.scale))
-    decided = family.conclusions(state, in_caller_s_variables, box, lane.tolerances)
+    value, gradient = at.value, to_scaled(at.gradient, lane.scale)
+    if lane.unit is not None:
+        value, gradient = value * lane.unit, at.gradient * (lane.unit / lane.scale)
+    in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
+    decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     negative = method.has_negative_curvature(state)
     if negative is not False:
         # Once the method has stalled along the negative curvature, only the gradient can decide about x.
@@ -98,14 +104,21 @@ class Seen(NamedTuple):
     floor: Array
     stalled: Array
     nit: Array
+    nfev: Array  # this evaluation excluded
 
 
 @kernel
-def _floor(at_start: Array, value: Array, first_change: Array, floor: Array) -> Array:
-    """Returns the value below which a problem counts as unbounded."""
-    scale = jnp.abs(value) + jnp.abs(first_change)
-    # A start of value zero whose first step is zero has no scale: then only -inf is unbounded.
-    return jnp.where(at_start, jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf), floor)
+def _floor(at_start: Array, trial_value: Array, value: Array, change: Array, floor: Array) -> Array:
+    """Returns the value below which a problem counts as unbounded.
+
+    The scale of a problem is its value at the start and the change of it that the first step promises. A start of value
+    zero whose first trial is itself has no scale; then the first later step gives it, and until then only -inf counts.
+    """
+    known = ~at_start & (floor > -jnp.inf)
+    value = jnp.where(at_start, trial_value, value)
+    # An infinite slope of a held variable times a step of zero is NaN.
+    scale = jnp.abs(value) + jnp.where(jnp.isnan(change), 0, jnp.abs(change))
+    return jnp.where(known, floor, jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf))
 
 
 @kernel
@@ -117,11 +130,12 @@ def _status(
     by_step: Array,
     gtol: Array,
     maxiter: Array,
+    maxfev: Array,
 ) -> tuple[Array, Array]:
     """Returns the status of every lane after a step, the first that holds, and whether the trial itself ended it."""
     finite = seen.finite & jnp.isfinite(seen.value)
     unbounded = (seen.value == -jnp.inf) | (finite & (seen.value < seen.floor))
-    invalid = at_start & ~(finite & (gtol >= 0) & (maxiter >= 0))
+    invalid = at_start & ~(finite & (gtol >= 0) & (maxiter >= 0) & (maxfev >= 0))
     cases = (
         (Status.UNBOUNDED, unbounded),
         (Status.INVALID, invalid),
@@ -131,6 +145,7 @@ def _status(
         (Status.NON_FINITE, seen.stalled & ~finite),
         (Status.STALLED, seen.stalled),
         (Status.MAX_ITERATIONS, seen.nit >= maxiter),
+        (Status.MAX_EVALUATIONS, seen.nfev + 1 >= maxfev),
     )
     status = jnp.full(seen.value.shape, RUNNING, jnp.int32)
     for code, holds in reversed(cases):

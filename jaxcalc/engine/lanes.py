@@ -24,7 +24,7 @@ from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import Problem
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.rows import gather, scatter
-from jaxcalc.engine.scaling import to_scaled
+from jaxcalc.engine.scaling import needs_units, size_of, to_scaled
 from jaxcalc.engine.status import RUNNING
 from jaxcalc.methods.box import Box
 
@@ -33,12 +33,13 @@ IDLE_SHARE = 0.08
 
 
 class Lanes(NamedTuple):
-    """All that the lanes hold; points, box and derivatives are those of z = x / scale."""
+    """All that the lanes hold; points, box, values and derivatives are those of f / unit and z = x / scale."""
 
     row: Array  # (L,) the problem's row in the queue; the queue's length N in an idle lane
     args: tuple  # the problem's arguments, lanes last
     box: Box
-    scale: Array | None  # (n, L)
+    scale: Array | None  # (n, L) or (1, L); None is 1
+    unit: Array | None  # (L,), of the function; None is 1
     state: Any  # the method's
     floor: Array  # a value below this is UNBOUNDED
     result: OptimizeResult  # latched, lanes last; its status is RUNNING until the problem ends
@@ -75,13 +76,21 @@ class Engine(NamedTuple):
         """Evaluates the trial points of all lanes once and takes one step in each."""
         method, shared = self.problem.method, self.problem.shared
         evaluation, aux = self.family.evaluate(method.needs, lanes.state, lanes.args, shared, lanes.scale)
+        unit = self.unit(lanes, evaluation)
+        evaluation = self.family.in_units(evaluation, unit)
         state = method.step(lanes.state, evaluation, lanes.box)
         row = jnp.minimum(lanes.row, self.problem.count - 1)
-        lane = Lane(lanes.box, lanes.scale, self.problem.tolerances.of_rows(row), lanes.result.nfev == 0, lanes.floor)
+        lane = Lane(lanes.box, lanes.scale, unit, self.problem.tolerances.of_rows(row), lanes.result.nfev, lanes.floor)
         end = outcome(self.family, method, lane, evaluation, lanes.state, state)
         step = latch.Step(lanes.state, evaluation, aux, state, end)
         result = latch.after_step(self.family, method, lanes.result, step)
-        return lanes._replace(state=state, floor=end.floor, result=result)
+        return lanes._replace(state=state, unit=unit, floor=end.floor, result=result)
+
+    def unit(self, lanes: Lanes, evaluation: Any) -> Array | None:
+        """Returns the units of the functions, which are those of their first gradients."""
+        if lanes.unit is None:
+            return None
+        return jnp.where(lanes.result.nfev == 0, size_of(evaluation.gradient), lanes.unit)
 
     def refill(self, lanes: Lanes, head: Array) -> tuple[Lanes, Array]:
         """Loads the next problems, from row `head` on, into the lanes that have finished."""
@@ -94,7 +103,7 @@ class Engine(NamedTuple):
     def hand_in(self, lanes: Lanes, results: OptimizeResult) -> OptimizeResult:
         """Scatters the results of the lanes that have finished into their problems' rows."""
         row = jnp.where(lanes.result.status == RUNNING, self.problem.count, lanes.row)
-        return scatter(results, row, latch.as_rows(self.family, lanes.result, lanes.scale))
+        return scatter(results, row, latch.as_rows(self.family, lanes.result, lanes.scale, lanes.unit))
 
     def load(self, row: Array) -> Lanes:
         """Returns lanes that are about to evaluate the starts of these rows of the queue; past its end they idle."""
@@ -106,11 +115,14 @@ class Engine(NamedTuple):
         if box.is_bounded:
             # NaN marks an empty box, in which there is no start, as it marks a scale that is not positive.
             x0 = jnp.where(box.lower <= box.upper, box.project(x0), jnp.nan)
+        in_units = needs_units(family.dtype) and family.is_homogeneous and not problem.method.has_fixed_rate
+        scale = size_of(x0)[None] if scale is None and in_units else scale
+        unit = jnp.ones(len(row), family.dtype) if in_units else None
         x0, box = to_scaled((x0, box), scale)
         args = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, inside))
         state = problem.method.init(x0, box)
         result = latch.at_start(family, problem.method, state, self.history, row < problem.count)
-        return Lanes(row, args, box, scale, state, result.fun, result)
+        return Lanes(row, args, box, scale, unit, state, result.fun, result)
 
     def idle(self, width: int) -> Lanes:
         """Returns lanes that hold nothing yet: of zeros, so that loading is compiled only once."""
@@ -121,7 +133,7 @@ class Engine(NamedTuple):
 
     def blank_rows(self, lanes: Lanes) -> OptimizeResult:
         """Returns the rows of all problems, not yet written, of the shapes that these lanes hand in."""
-        rows = jax.eval_shape(lambda lanes: latch.as_rows(self.family, lanes.result, lanes.scale), lanes)
+        rows = jax.eval_shape(lambda lanes: latch.as_rows(self.family, lanes.result, lanes.scale, lanes.unit), lanes)
         return jax.tree.map(lambda leaf: jnp.zeros((self.problem.count, *leaf.shape[1:]), leaf.dtype), rows)
 
     def default_width(self) -> int:

@@ -82,8 +82,10 @@ def after_step(family: Family, method: Method, result: OptimizeResult, step: Ste
     )
 
 
-def as_rows(family: Family, result: OptimizeResult, scale: Array | None) -> OptimizeResult:
-    """Returns the lanes' results with lanes first, and x and jac in the form and the units of the start."""
+def as_rows(family: Family, result: OptimizeResult, scale: Array | None, unit: Array | None) -> OptimizeResult:
+    """Returns the lanes' results with lanes first, and x, fun and jac in the form and the units of the caller."""
+    fun, jac, history = from_scaled((result.fun, result.jac, result.history), unit)
+    result = dataclasses.replace(result, fun=fun, jac=jac, history=history)
     first = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), dataclasses.replace(result, x=None, jac=None))
     return dataclasses.replace(
         first,

@@ -26,15 +26,25 @@ class Tolerances(NamedTuple):
 
     gtol: Any = None
     maxiter: Any = None
+    maxfev: Any = None
     ftol: Any = None
     xtol: Any = None
 
-    def completed(self, dtype: DTypeLike, maxiter: int) -> "Tolerances":
-        """Returns them as arrays of the work dtype, with the defaults where the caller has given no gtol or maxiter."""
+    def completed(self, dtype: DTypeLike, maxiter: int, evaluations: int) -> "Tolerances":
+        """Returns them as arrays, with defaults where the caller has given no gtol, maxiter or maxfev.
+
+        Args:
+            dtype: The work dtype.
+            maxiter: The default of maxiter.
+            evaluations: The most evaluations that an iteration may reasonably take: maxfev is so many times maxiter.
+        """
         gtol = default_gtol(dtype) if self.gtol is None else self.gtol
-        maxiter = maxiter if self.maxiter is None else self.maxiter
-        real = jax.tree.map(lambda number: jnp.asarray(number, dtype), self._replace(gtol=gtol, maxiter=None))
-        return real._replace(maxiter=jnp.asarray(maxiter, jnp.int32))
+        maxiter = jnp.asarray(maxiter if self.maxiter is None else self.maxiter, jnp.int32)
+        most = jnp.iinfo(jnp.int32).max // evaluations - 1
+        maxfev = evaluations * (jnp.clip(maxiter, -1, most) + 1) if self.maxfev is None else self.maxfev
+        real = self._replace(gtol=gtol, maxiter=None, maxfev=None)
+        real = jax.tree.map(lambda number: jnp.asarray(number, dtype), real)
+        return real._replace(maxiter=maxiter, maxfev=jnp.asarray(maxfev, jnp.int32))
 
     def given(self) -> dict[str, Any]:
         """Returns those that are given, by name."""

@@ -1,13 +1,16 @@
 """The result of a solve: what lanes latch, what rows hold and what the caller gets is one class."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
-from jaxcalc.engine.status import is_success, words_of
+from jaxcalc.engine.status import Status, is_success, words_of
 
 
 @jax.tree_util.register_dataclass
@@ -16,6 +19,7 @@ class OptimizeResult:
     """How one problem ended, or N problems: then every field has a leading axis N, in the order of the input.
 
     A frozen pytree, so that it passes through `jit` and `vmap`. `success`, `message` and `check` are made from it.
+    `result["x"]` is `result.x`; of a batch, `result[i]` is the result of problem i and `len(result)` is N.
     Inside the engine the same class holds lanes, with the lanes as the last axis of every field.
 
     Attributes:
@@ -53,7 +57,7 @@ class OptimizeResult:
     @property
     def message(self) -> str:
         """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
-        return words_of(self.status)
+        return words_of(self._on_host("message").status)
 
     def check(self) -> "OptimizeResult":
         """Returns the result itself if every problem succeeded.
@@ -61,14 +65,104 @@ class OptimizeResult:
         Raises:
             RuntimeError: Naming how many problems failed, why, and the first of them.
         """
-        failed = np.flatnonzero(~np.atleast_1d(np.asarray(self.success)))
+        failed = np.flatnonzero(~np.atleast_1d(np.asarray(self._on_host("check()").success)))
         if failed.size:
             first = "" if np.ndim(self.status) == 0 else f" (the first is problem {failed[0]})"
             total = np.size(self.status)
             raise RuntimeError(f"{failed.size} of {total} problems did not succeed{first}:\n{self.message}")
         return self
 
+    def where_success(self, fill: Any) -> "OptimizeResult":
+        """Returns the result with x, fun, jac and aux replaced by `fill` where a problem did not succeed.
+
+        Works under `jit` and `vmap`; a loss made of it leaves failed problems out of its gradient. Integers in aux are
+        left as they are.
+        """
+
+        def replaced(leaf: Array) -> Array:
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+                return leaf
+            good = jnp.reshape(self.success, (*self.status.shape, *(1,) * (leaf.ndim - self.status.ndim)))
+            return jnp.where(good, leaf, fill)
+
+        fields = {name: jax.tree.map(replaced, getattr(self, name)) for name in ("x", "fun", "jac", "aux")}
+        return dataclasses.replace(self, **fields)
+
+    def to_pandas(self) -> Any:
+        """Returns a batch as a pandas DataFrame: a row for each problem, a column for each component of x.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas.") from error
+        count = len(self)
+        columns = {}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.x):
+            rows = np.asarray(leaf).reshape(count, -1)
+            for k in range(rows.shape[1]):
+                index = f"[{k}]" if np.ndim(leaf) > 1 else ""
+                columns[f"x{jax.tree_util.keystr(path)}{index}"] = rows[:, k]
+        columns |= {"fun": np.asarray(self.fun), "success": np.asarray(self.success)}
+        columns["status"] = [Status(code).name for code in np.asarray(self.status).tolist()]
+        return pandas.DataFrame(columns | {"nit": np.asarray(self.nit), "nfev": np.asarray(self.nfev)})
+
+    def __len__(self) -> int:
+        """The number of problems of a batch."""
+        if np.ndim(self.status) == 0:
+            raise TypeError("this is the result of one problem, which has no length; minimize_many returns batches.")
+        return self.status.shape[0]
+
+    def __bool__(self) -> bool:
+        """True for any result, as for other objects: ask `success` how a problem ended."""
+        return True
+
+    def __getitem__(self, key: Any) -> Any:
+        """The field of this name, as in SciPy, or the results of these problems of a batch: an index, slice or mask."""
+        if isinstance(key, str):
+            if key not in dir(self) or key.startswith("_"):
+                raise KeyError(f"a result has no {key!r}; it has {', '.join(self._names())}.")
+            return getattr(self, key)
+        count = len(self)
+        if isinstance(key, int | np.integer) and not -count <= key < count:
+            raise IndexError(f"there is no problem {key}; the result holds {count}.")
+        return jax.tree.map(lambda leaf: leaf[key], self)
+
+    def __iter__(self) -> Iterator["OptimizeResult"]:
+        """The results of a batch one by one."""
+        return (self[row] for row in range(len(self)))
+
     def __repr__(self) -> str:
-        fields = ("message", "fun", "x", "jac", "nit", "nfev", "nhev", "aux")
-        values = ((name, getattr(self, name)) for name in fields)
-        return "\n".join(f"{name:>7}: {value}" for name, value in values if value is not None)
+        if isinstance(self.status, Tracer):
+            return f"{type(self).__name__}(under a transformation, x={self.x}, status={self.status})"
+        values = {name: getattr(self, name) for name in self._names() if name != "certificate"}
+        lines = {"message": self.message.replace("\n", "\n" + " " * 9)}
+        if np.ndim(self.status) == 0:
+            lines |= {"success": bool(self.success), "status": Status(int(self.status)).name}
+        values.pop("status")
+        with np.printoptions(threshold=24, edgeitems=2):
+            lines |= {name: _brief(value) for name, value in values.items() if value is not None}
+        return "\n".join(f"{name:>7}: {text}" for name, text in lines.items())
+
+    def _names(self) -> list[str]:
+        return [field.name for field in dataclasses.fields(self)]
+
+    def _on_host(self, what: str) -> "OptimizeResult":
+        """Returns the result itself; raises a TypeError where its values are not known yet."""
+        if isinstance(self.status, Tracer):
+            raise TypeError(
+                f"{what} needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. "
+                "Return the result from the transformed function and ask there; inside, use status and success."
+            )
+        return self
+
+
+def _brief(value: Any) -> str:
+    """Returns a field as text; the caller sets how long an array may be."""
+    leaves = [leaf for _, leaf in jax.tree_util.tree_leaves_with_path(value)]
+    if len(leaves) == 1 and value is leaves[0]:
+        text = str(np.asarray(value)) if np.ndim(value) else f"{value}"
+        return f"{text.replace(chr(10), chr(10) + ' ' * 9)}" + (f"  shape {value.shape}" if np.size(value) > 24 else "")
+    return str(jax.tree.map(lambda leaf: np.asarray(leaf) if np.ndim(leaf) else leaf.item(), value))

@@ -1,9 +1,15 @@
-"""Variables in units of their own: the methods work with z = x / scale, the caller sees x.
+"""Variables and function in units of their own: methods work with z = x / scale and f / unit, the caller sees x and f.
 
-    df/dz = scale df/dx,    d2f/dz_i dz_j = scale_i scale_j d2f/dx_i dx_j
+    d(f/unit)/dz = scale/unit df/dx,    d2(f/unit)/dz_i dz_j = scale_i scale_j/unit d2f/dx_i dx_j
 
-A scale is rounded to a power of two, which makes all these products exact: what the engine finds for z (that z lies in
+Scales and units are powers of two, which makes all these products exact: what the engine finds for z (that z lies in
 the box, that the gradient there is small) then holds to the last bit for the x that the caller gets.
+
+Methods take the same steps when f or x is multiplied by a constant, as long as the squares of their numbers neither
+overflow nor vanish. In single precision only numbers from 1e-19 to 1e19 have squares. There the start is given the
+scale of its largest component, where the caller gives none, and the function the unit of its first gradient, so that
+both are of size one. In double precision numbers from 1e-154 to 1e154 have squares, and these passes over x and the
+gradient are saved. Methods of a fixed rate, whose steps do depend on the units, get x and f as they are.
 """
 
 from typing import TypeVar
@@ -11,6 +17,9 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
+
+from jaxcalc.core.kernels import kernel
 
 Tree = TypeVar("Tree")
 
@@ -24,6 +33,23 @@ def power_of_two(scale: Tree) -> Tree:
         return jnp.where((scale > 0) & jnp.isfinite(scale), power, jnp.nan)
 
     return jax.tree.map(nearest, scale)
+
+
+def needs_units(dtype: DTypeLike) -> bool:
+    """Returns whether numbers of everyday size may have squares outside the range of the dtype."""
+    return jnp.finfo(dtype).maxexp < 512
+
+
+@kernel
+def size_of(vectors: Array) -> Array:
+    """Returns the power of two near the largest component of each vector, (n, L) -> (L,); 1 for zero and NaN.
+
+    The power stays so far inside the range of the dtype that its inverse is a normal number.
+    """
+    limits = jnp.finfo(vectors.dtype)
+    largest = jnp.max(jnp.abs(vectors), axis=0)
+    power = jax.lax.reduce_precision(jnp.clip(largest, 16 * limits.tiny, limits.max / 16), limits.nexp, 0)
+    return jnp.where((largest > 0) & jnp.isfinite(largest), power, 1)
 
 
 def to_scaled(x: Tree, scale: Array | None) -> Tree:

@@ -75,7 +75,9 @@ def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
 def _run(family: Family, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue as it is, without rules of its own under transformations."""
     method = problem.method.for_size(family.n)
-    tolerances = problem.tolerances.completed(family.dtype, method.default_maxiter(family.n))
+    tolerances = problem.tolerances.completed(
+        family.dtype, method.default_maxiter(family.n), method.most_evaluations(family.n)
+    )
     queue = problem._replace(method=method, scale=power_of_two(problem.scale), tolerances=tolerances)
     if not problem.count:
         return _no_results(Engine(family, queue, options.history))

@@ -42,6 +42,7 @@ class Status(enum.IntEnum):
     INVALID = 5, "the start, or the function or its gradient there, is not finite, or an option or a bound is wrong"
     CONVERGED_VALUE = 6, "the last step changed the value by at most ftol of its size", True
     CONVERGED_STEP = 7, "the last step changed x by at most xtol of its size", True
+    MAX_EVALUATIONS = 8, "the cap on evaluations was reached"
 
 
 def is_success(codes: Any) -> Any:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
+from jaxcalc.methods.lane_algebra import all_finite, dot
 
 
 class Box(NamedTuple):
@@ -50,6 +51,16 @@ class Box(NamedTuple):
         vector = gradient if vector is None else vector
         return jnp.where(self.free(x, gradient), vector, 0) if self.is_bounded else vector
 
+    def finite(self, x: Array, gradient: Array) -> Array:
+        """Returns where the gradient is finite, (L,); a held variable may have an infinite slope, as sqrt has at 0."""
+        return _finite(x, gradient, self.lower, self.upper) if self.is_bounded else all_finite(gradient)
+
+    def slope(self, x: Array, gradient: Array, direction: Array) -> Array:
+        """Returns the slope along a direction, (L,), to which variables that the box stops contribute nothing."""
+        if not self.is_bounded:
+            return dot(gradient, direction)
+        return _slope(x, gradient, direction, self.lower, self.upper)
+
     def ahead(self, x: Array, direction: Array) -> Array:
         """Returns the direction with zeros for the variables that would leave the box at once."""
         if not self.is_bounded:
@@ -62,9 +73,25 @@ class Box(NamedTuple):
         return self.ahead(x, self.reduced(x, gradient, direction))
 
 
+def _held(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
+    return (x <= lower) & (gradient >= 0) | (x >= upper) & (gradient <= 0)
+
+
 @kernel
 def _free(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
-    return ~((x <= lower) & (gradient >= 0) | (x >= upper) & (gradient <= 0))
+    return ~_held(x, gradient, lower, upper)
+
+
+@kernel
+def _finite(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
+    return jnp.all(jnp.isfinite(gradient) | _held(x, gradient, lower, upper), axis=0)
+
+
+@kernel
+def _slope(x: Array, gradient: Array, direction: Array, lower: Array, upper: Array) -> Array:
+    blocked = (x <= lower) & (direction < 0) | (x >= upper) & (direction > 0)
+    at_rest = (direction == 0) & _held(x, gradient, lower, upper)
+    return jnp.sum(jnp.where(blocked | at_rest, 0, gradient * direction), axis=0)
 
 
 @kernel

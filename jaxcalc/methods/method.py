@@ -99,6 +99,13 @@ class Method(abc.ABC):
         """
         return False
 
+    def most_evaluations(self, n: int) -> int:
+        """Returns the most evaluations that an iteration in n variables may reasonably take.
+
+        The cap on evaluations is that many times the cap on iterations: it ends what no other test ends.
+        """
+        return 50
+
     def default_maxiter(self, n: int) -> int:
         """Returns the iterations that a problem of n variables gets when the caller does not say; SciPy's 200 n."""
         return 200 * max(n, 1)

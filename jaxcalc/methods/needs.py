@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.calculus.modes import symmetric_jacobian, symmetric_product
+
 PyTree = Any
 
 
@@ -97,7 +99,7 @@ class Gradient(Need):
 
 
 class Hessian(Need):
-    """The Hessian too, by forward mode over the gradient."""
+    """The Hessian too, by forward mode over the gradient, or by reverse mode where fun refuses forward mode."""
 
     second_order = True
 
@@ -108,7 +110,7 @@ class Hessian(Need):
             evaluation, aux = GRADIENT.evaluate(function, x)
             return evaluation.gradient, (evaluation, aux)
 
-        hessian, (evaluation, aux) = jax.jacfwd(gradient_of, has_aux=True)(*points)
+        hessian, (evaluation, aux) = symmetric_jacobian(gradient_of, has_aux=True)(*points)
         return WithHessian(evaluation.value, evaluation.gradient, hessian), aux
 
     def cost(self, n: int) -> int:
@@ -129,7 +131,7 @@ class HessianProduct(Need):
             evaluation, aux = GRADIENT.evaluate(function, x)
             return evaluation.gradient, (evaluation, aux)
 
-        _, product, (evaluation, aux) = jax.jvp(gradient_of, (x,), (direction,), has_aux=True)
+        _, product, (evaluation, aux) = symmetric_product(gradient_of, x, direction, has_aux=True)
         return WithProduct(evaluation.value, evaluation.gradient, product), aux
 
     def cost(self, n: int) -> int:

@@ -1,6 +1,7 @@
 """The checks of optimisation's own arguments: methods, tolerances, bounds and scales, before the caller's code runs."""
 
 import difflib
+import types
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,25 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxcalc import methods
-from jaxcalc.core.arguments import as_floating, real_arrays
+from jaxcalc.core.arguments import as_floating, function_name, real_arrays
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
+
+# What to write for SciPy's names of methods that have another one here.
+SCIPY_METHODS = {
+    "l-bfgs-b": '"lbfgs", which takes bounds',
+    "cg": '"conjugate_gradient"',
+    "newton-cg": '"trust_ncg"',
+    "trust-ncg": '"trust_ncg"',
+    "trust-krylov": '"trust_ncg"',
+    "trust-exact": '"trust_region"',
+    "dogleg": '"trust_region"',
+    "tnc": '"lbfgs" or "trust_ncg", which take bounds',
+}
+DERIVATIVE_FREE = ("nelder-mead", "powell", "cobyla", "cobyqa")
 
 
 def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
@@ -52,15 +66,30 @@ def chosen_method(method: Any, family: type[Family] = Scalar) -> Method:
 
         if isinstance(method, optax.GradientTransformation):
             return methods.from_optax(method)
+        call = f" Call it: {function_name(method)}(...) makes the method or optimiser." if callable(method) else ""
         raise TypeError(
             "method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, "
-            f"not a {type(method).__name__}."
+            f"not a {type(method).__name__}.{call}"
         )
     if method not in family.methods:
-        near = difflib.get_close_matches(method.lower().replace("-", "_"), family.methods, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = _instead_of(method, family)
         raise ValueError(f"there is no method {method!r}; there are {', '.join(map(repr, family.methods))}.{hint}")
     return family.methods[method]()
+
+
+def _instead_of(name: str, family: type[Family]) -> str:
+    """Returns a sentence on what to write instead of a name that is no method, empty where nothing is known."""
+    import optax
+
+    known = name.lower()
+    if known in SCIPY_METHODS:
+        return f" For SciPy's {name} write {SCIPY_METHODS[known]}."
+    if known in DERIVATIVE_FREE:
+        return f" SciPy's {name} does without derivatives, which JAX makes exact here: leave method out."
+    if isinstance(getattr(optax, known, None), types.FunctionType):
+        return f" An optimiser of Optax is handed over itself: method=optax.{known}(...), made once."
+    near = difflib.get_close_matches(known.replace("-", "_"), family.methods, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:

@@ -28,6 +28,7 @@ def minimize(
     scale: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
+    maxfev: int | Array | None = None,
     ftol: float | Array | None = None,
     xtol: float | Array | None = None,
     history: int = 0,
@@ -53,6 +54,7 @@ def minimize(
             power of two. What gtol, bounds and the result mean does not change; xtol is about x / scale.
         gtol: The promise of SUCCESS, in units of f / x; by default 1e-5 in float64 and 1e-3 in float32.
         maxiter: The most iterations; by default the method's own, 200 times the number of variables for "bfgs".
+        maxfev: The most evaluations; by default 50 times maxiter or more, which ends what no other test ends.
         ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE.
         xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
             CONVERGED_STEP.
@@ -87,7 +89,7 @@ def minimize(
         args=arrays("args", as_tuple(args)),
         box=box("", bounds, x0, batch=False),
         scale=scales("", scale, x0, batch=False),
-        tolerances=tolerances("", None, gtol=gtol, maxiter=maxiter, ftol=ftol, xtol=xtol),
+        tolerances=tolerances("", None, gtol=gtol, maxiter=maxiter, maxfev=maxfev, ftol=ftol, xtol=xtol),
     )
     return solve_one(fun, problem, _options(history, has_aux, unconverged))
 
@@ -103,6 +105,7 @@ def minimize_many(
     scale: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
+    maxfev: Any = None,
     ftol: Any = None,
     xtol: Any = None,
     lanes: int | None = None,
@@ -136,6 +139,7 @@ def minimize_many(
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.
         maxiter: The most iterations, a number or one for each problem (N,); by default the method's own.
+        maxfev: The most evaluations, a number or one for each problem (N,); by default 50 times maxiter or more.
         ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE; a
             number or one for each problem (N,).
         xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
@@ -147,8 +151,8 @@ def minimize_many(
             those of the formula at the last point.
         certify: Whether to say of every x what kind of point it is, as `certify` does, in `result.certificate`.
 
-    shared, method, bounds, scale, gtol, maxiter, ftol and xtol may be lists of length k where fun is one; a tuple or an
-    array is common to all.
+    shared, method, bounds, scale, gtol, maxiter, maxfev, ftol and xtol may be lists of length k where fun is one; a
+    tuple or an array is common to all.
 
     Returns:
         The result, every field with the leading axis N, in the order of the input; or a list of k results. A problem
@@ -173,7 +177,7 @@ def minimize_many(
         lanes=None if lanes is None else whole_number("lanes", lanes, 1), certify=bool(certify)
     )
     given = {"x0": x0, "args": args, "shared": shared, "method": method, "bounds": bounds, "scale": scale}
-    given |= {"gtol": gtol, "maxiter": maxiter, "ftol": ftol, "xtol": xtol}
+    given |= {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
     if not isinstance(fun, list | tuple):
@@ -206,7 +210,7 @@ def _queue(
         method: See x0.
         bounds: See x0.
         scale: See x0.
-        given: The tolerances gtol, maxiter, ftol and xtol.
+        given: The tolerances gtol, maxiter, maxfev, ftol and xtol.
     """
     x0, args = real_arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
     count = _count(label, x0, args)

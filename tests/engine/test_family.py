@@ -205,6 +205,7 @@ class Equality(Family):
 
     methods = MappingProxyType({"lagrange_newton": LagrangeNewton})
     result_type = WithMultipliers
+
     @staticmethod
     def check_output(output):
         assert output[1].shape == (1,)

@@ -153,3 +153,10 @@ def test_minimize_many_attaches_certificates():
     assert jc.minimize_many(fun, x0, (a,)).certificate is None
     slope = jax.grad(lambda a: jc.minimize_many(fun, x0, (a,), certify=True).fun.sum())(a)
     np.testing.assert_allclose(slope, -(jc.minimize_many(fun, x0, (a,)).x[:, 1] ** 2), atol=1e-4)
+
+
+def test_third_derivatives_that_do_not_exist_matter_only_on_the_way():
+    """The third derivative of x^2.0 is nan at 0 in JAX; where the Newton step is zero nothing is asked of it."""
+    certificate = jc.certify(lambda v: v[0] ** 2.0 + v[1] ** 2.0, jnp.zeros(2))
+    assert certificate.kind_name == "minimum"
+    assert certificate.min_eigenvalue == certificate.max_eigenvalue == 2

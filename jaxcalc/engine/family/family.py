@@ -39,6 +39,8 @@ class Family(abc.ABC):
     Attributes:
         methods: The factories of the methods that solve such problems, by name.
         result_type: The class of the results; a family whose results hold more has a subclass of `OptimizeResult`.
+        is_homogeneous: Whether a solution stays one, with the same steps towards it, when fun is multiplied by a
+            constant: then lanes work with fun in a unit of its own.
         n: The number of variables.
         dtype: The work dtype.
         aux: The shapes of fun's auxiliary output; None if there is none.
@@ -46,6 +48,7 @@ class Family(abc.ABC):
 
     methods: ClassVar[Mapping[str, Callable[[], Method]]]
     result_type: ClassVar[type[OptimizeResult]] = OptimizeResult
+    is_homogeneous: ClassVar[bool] = False
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
@@ -88,6 +91,10 @@ class Family(abc.ABC):
             box: The bounds, in the caller's variables.
             tolerances: Of each lane.
         """
+
+    def in_units(self, evaluation: Any, unit: Array | None) -> Any:
+        """Returns the evaluation of fun / unit, (L,): what a homogeneous family evaluates is linear in fun."""
+        return evaluation if unit is None else jax.tree.map(lambda leaf: leaf * (1 / unit), evaluation)
 
     def fields(self, state: Any) -> dict[str, Array]:
         """Returns the fields that `result_type` adds to `OptimizeResult`, at x, lanes last."""

@@ -31,6 +31,7 @@ class Scalar(Family):
     """fun(x, *args, *shared) -> the value that is minimised, one real number."""
 
     methods = scalar.REGISTRY
+    is_homogeneous = True
     check_output = staticmethod(require_value)
 
     def objective(self, output: PyTree) -> Array:

@@ -67,9 +67,9 @@ def move(
         reference: The value, (L,), that the trial's value is compared with; by default the value at x.
     """
     at = state.iterate
-    slope = dot(evaluation.gradient, box.ahead(at.trial, state.direction))
+    slope = box.slope(at.trial, evaluation.gradient, state.direction)
     # Where bounds bend the path, x changes by less than step length times direction.
-    change = dot(at.gradient, at.trial - at.x) if box.is_bounded else None
+    change = box.slope(at.x, at.gradient, at.trial - at.x) if box.is_bounded else None
     search, accepted, exhausted = line_search.advance(
         state.search,
         at.value if reference is None else reference,
@@ -82,8 +82,8 @@ def move(
     value = jnp.where(accepted, evaluation.value, at.value)
     x, gradient, s, y = _step(at, evaluation.gradient, accepted)
     if box.is_bounded:
-        # A variable that was held changes the gradient of the others in no way that s explains.
-        y = jnp.where(state.direction == 0, 0, y)
+        # A variable that was held has no part in s, and one that is held now may have an infinite slope.
+        y = jnp.where((state.direction == 0) | ~jnp.isfinite(y), 0, y)
     iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted)
     return Move(iterate, search, accepted, exhausted, s, y)
 

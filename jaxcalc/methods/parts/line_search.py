@@ -25,6 +25,8 @@ CURVATURE = 0.9
 # The rounding error of a value that was summed from some dozens of terms of its own size, in units of eps |f|.
 VALUE_ROUNDING = 45
 MAX_TRIALS = 40
+# The count of trials of a search that has ended at `low` and evaluates it once more, to move there.
+AT_LOW = 1_000
 # The next trial keeps this share of the bracket away from both ends, and is at most EXPANSION times the last trial.
 MARGIN = 0.1
 EXPANSION = 10.0
@@ -78,11 +80,13 @@ def advance(
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
+        A search whose trials or bracket run out accepts the best step that it knows, `low`; only a search that knows
+        no step of sufficient decrease is given up.
     """
     change = search.step_length * search.slope if change is None else change
     decreased, accepted = _wolfe_conditions(search, start_value, value, slope, change, curvature, overshoot)
-    following, exhausted = _continue(search, decreased, accepted, value, slope)
-    return following, accepted, exhausted
+    accepted, back, exhausted = _end(search, start_value, decreased, accepted, value)
+    return _continue(search, decreased, back, value, slope), accepted, exhausted
 
 
 @kernel
@@ -98,31 +102,47 @@ def _wolfe_conditions(
     rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(start_value)
     by_value = value <= start_value + SUFFICIENT_DECREASE * change
     by_slope = (value <= start_value + rounding) & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
-    decreased = jnp.isfinite(value) & jnp.isfinite(slope) & (by_value | by_slope)
+    finite = jnp.isfinite(value) & jnp.isfinite(slope)
+    decreased = finite & (by_value | by_slope)
     if overshoot is not None:
         decreased &= slope <= -overshoot * search.slope
-    return decreased, decreased if curvature is None else decreased & (slope >= curvature * search.slope)
+    accepted = decreased if curvature is None else decreased & (slope >= curvature * search.slope)
+    return decreased, accepted | (finite & (search.trials >= AT_LOW))
 
 
 @kernel
-def _continue(search: LineSearch, decreased: Array, accepted: Array, value: Array, slope: Array):
+def _end(
+    search: LineSearch, start_value: Array, decreased: Array, accepted: Array, value: Array
+) -> tuple[Array, Array, Array]:
+    """Returns whether the trial is accepted, whether the search goes back to `low`, and whether it is given up."""
     t, eps = search.step_length, jnp.finfo(value.dtype).eps
+    low, high = jnp.where(decreased, t, search.low), jnp.where(decreased, search.high, t)
+    ended = ~accepted & ((high - low <= 2 * eps * low) | (search.trials + 1 >= MAX_TRIALS))
+    # A fall within the rounding error of f is no progress: a search that knows no other is given up.
+    fall = start_value - jnp.where(decreased, value, search.low_value)
+    progress = ended & (fall > VALUE_ROUNDING * eps * jnp.abs(start_value))
+    back = progress & ~decreased & (search.trials < AT_LOW)
+    accepted = accepted | (progress & decreased)  # where it is `low`
+    return accepted, back, ended & ~accepted & ~back
+
+
+@kernel
+def _continue(search: LineSearch, decreased: Array, back: Array, value: Array, slope: Array) -> LineSearch:
+    t = search.step_length
     low, high = jnp.where(decreased, t, search.low), jnp.where(decreased, search.high, t)
     width = jnp.where(jnp.isinf(high), EXPANSION * t, high - low)
     guess = _interpolate(search, decreased, value, slope)
     # A slope that falls towards a step known to be too long gives no useful guess: take the middle of the bracket.
     guess = jnp.where(jnp.isnan(guess) | (decreased & (guess >= high)), low + 0.5 * width, guess)
-    following = LineSearch(
+    return LineSearch(
         search.slope,
-        jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width),
+        jnp.where(back, low, jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width)),
         low,
         jnp.where(decreased, value, search.low_value),
         jnp.where(decreased, slope, search.low_slope),
         high,
-        search.trials + 1,
+        jnp.where(back, AT_LOW, search.trials + 1),
     )
-    collapsed = high - low <= 2 * eps * low
-    return following, ~accepted & (collapsed | (following.trials >= MAX_TRIALS))
 
 
 def _interpolate(search: LineSearch, decreased: Array, value: Array, slope: Array) -> Array:

@@ -21,6 +21,8 @@ from jaxcalc.methods.lane_algebra import cholesky, dot, longest_solution, solve_
 # The solution is good enough where |s| is within this share of the radius, or the model within this share of its least.
 EDGE, HARD = 0.1, 0.2
 MAX_TURNS = 20
+# An eigenvalue within ROUNDING n eps times the norm of B is zero but for rounding.
+ROUNDING = 10
 ABOVE = 1.01
 
 
@@ -103,9 +105,12 @@ def _narrow(bracket: Bracket, trial: Trial, radius: Array, norm: Array) -> tuple
     # The shorter of the two ways along z to the edge.
     gap = (radius - length) * (radius + length)
     to_edge = gap / (trial.sz + jnp.copysign(jnp.sqrt(trial.sz**2 + gap), trial.sz))
-    hard = short & (to_edge**2 * trial.least <= HARD * (trial.promise + shift * radius**2))
+    # Only along negative curvature z'Bz does the model fall towards the edge; in the null space of B nothing moves.
+    rounding = ROUNDING * len(bracket.step) * jnp.finfo(norm.dtype).eps * norm
+    negative = trial.least - shift < -rounding
+    hard = short & negative & (to_edge**2 * trial.least <= HARD * (trial.promise + shift * radius**2))
     at_edge = positive & (jnp.abs(length - radius) <= EDGE * radius)
-    found = at_edge | hard | (short & (shift <= 0))
+    found = at_edge | hard | (short & (shift <= rounding))
     share_s = jnp.where(positive, jnp.where(at_edge, 1, jnp.minimum(1, radius / length)), 0)
     share_z = jnp.where(hard & ~at_edge & (shift > 0), to_edge, 0)
 
@@ -115,7 +120,10 @@ def _narrow(bracket: Bracket, trial: Trial, radius: Array, norm: Array) -> tuple
     zero_open = bracket.zero_open & (shift > 0) & (low <= 0)
     newton = shift + trial.ss / trial.slope * (length - radius) / radius
     inside = (short | long) & (newton > low) & (newton < high)
+    # A B that is singular, and not indefinite, is positive definite once rounding is made up for.
+    singular = short & ~negative & (low < rounding)
     following = jnp.where(inside, newton, jnp.where(short & zero_open, 0, _between(low, high)))
+    following = jnp.where(singular, rounding, following)
     done = bracket.done | found | (high - low <= 4 * jnp.finfo(low.dtype).eps * norm)
     share_s, share_z = jnp.where(bracket.done, jnp.nan, share_s), jnp.where(bracket.done, 0, share_z)
     used = jnp.where(bracket.done | ~positive, bracket.used, shift)

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
-from jaxcalc.methods.lane_algebra import all_finite
-from jaxcalc.methods.needs import Evaluation
+from jaxcalc.methods.lane_algebra import all_finite, dot
 from jaxcalc.methods.parts.line_search import VALUE_ROUNDING
 
 # A trial is accepted if f falls by this share of the predicted fall.
@@ -23,18 +22,17 @@ SHRINKAGE, GROWTH = 0.25, 2.5
 FIRST_RADIUS = 0.1
 
 
-def reduction_ratio(state: Any, evaluation: Evaluation, gg: Array, gg_new: Array) -> tuple[Array, Array, Array]:
+def reduction_ratio(state: Any, value: Array, before: Array, after: Array) -> tuple[Array, Array, Array]:
     """Returns the ratio of actual to predicted fall, whether the trial is accepted, and whether x cannot be improved.
 
     Args:
         state: The method's state.
-        evaluation: Of the state's trial.
-        gg: g'g of the reduced gradient at x, (L,).
-        gg_new: The same at the trial.
+        value: The value at the state's trial, (L,).
+        before: The gradient of the free variables at x, (n, L).
+        after: The same at the trial.
     """
-    value, gradient, at = evaluation.value, evaluation.gradient, state.iterate
-    finite = jnp.isfinite(value) & all_finite(gradient)
-    return _reduction_ratio(at.nit, at.value, state.predicted, value, finite, gg, gg_new)
+    at, finite = state.iterate, jnp.isfinite(value) & all_finite(after)
+    return _reduction_ratio(at.nit, at.value, state.predicted, value, finite, dot(before, before), dot(after, after))
 
 
 @kernel
@@ -47,7 +45,8 @@ def _reduction_ratio(
     by_slope = (predicted <= VALUE_ROUNDING * eps) & (-fallen <= VALUE_ROUNDING * eps) & (gg_new < gg)
     accepted = finite & ((nit < 0) | (fallen >= ACCEPTED * predicted) & (fallen > 0) | by_slope)
     ratio = jnp.where(accepted, jnp.where(by_slope, 1, fallen / predicted), 0)
-    lost = ~accepted & ((nit < 0) | (predicted <= eps))
+    # A prediction that is not finite comes from a model that has overflowed, which no smaller radius mends.
+    lost = ~accepted & ((nit < 0) | (predicted <= eps) | ~jnp.isfinite(predicted))
     return ratio, accepted, lost
 
 

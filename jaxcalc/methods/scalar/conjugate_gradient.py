@@ -50,7 +50,8 @@ class ConjugateGradient(Method):
         moved, before = move(state, evaluation, box, CURVATURE, CURVATURE), state.iterate
         at = moved.iterate
         gradient = box.reduced(at.x, at.gradient)
-        gg, gg_old = dot(gradient, gradient), dot(before.gradient, before.gradient)
+        gradient_old = box.reduced(before.x, before.gradient)
+        gg, gg_old = dot(gradient, gradient), dot(gradient_old, gradient_old)
         beta = _beta(dot(gradient, moved.y), gg, gg_old)
         downhill = _direction(gradient, beta, state.direction)
         step_length = _first_length(state.search, dot(gradient, downhill))

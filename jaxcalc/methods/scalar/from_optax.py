@@ -76,7 +76,7 @@ class FromOptax(Method):
 
     def step(self, state: FromOptaxState, evaluation: Evaluation, box: Box) -> FromOptaxState:
         """Moves to the trial if it is finite and asks the optimiser for the next point."""
-        at, finite = move_if_finite(state.iterate, evaluation)
+        at, finite = move_if_finite(state.iterate, evaluation, box)
         advance = jax.vmap(self._advance, in_axes=-1, out_axes=-1)
         trial, optimizer = advance(at.gradient, state.optimizer, at.x, at.value)
         trial, optimizer = box.project(trial), _cast(optimizer, _dtypes(state.optimizer))

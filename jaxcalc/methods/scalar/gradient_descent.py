@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import all_finite
 from jaxcalc.methods.method import Iterate, Method, register
 from jaxcalc.methods.needs import Evaluation
 
@@ -37,7 +36,7 @@ class GradientDescent(Method):
 
     def step(self, state: GradientDescentState, evaluation: Evaluation, box: Box) -> GradientDescentState:
         """Moves to the trial if it is finite and aims at the next point."""
-        at, finite = move_if_finite(state.iterate, evaluation)
+        at, finite = move_if_finite(state.iterate, evaluation, box)
         trial = box.project(descend(at.x, at.gradient, self.learning_rate))
         return GradientDescentState(at._replace(trial=trial, stalled=~finite | jnp.all(trial == at.x, axis=0)))
 
@@ -69,9 +68,9 @@ def gradient_descent(learning_rate: float | Array = 0.01) -> GradientDescent:
     return GradientDescent(learning_rate)
 
 
-def move_if_finite(iterate: Iterate, evaluation: Evaluation) -> tuple[Iterate, Array]:
+def move_if_finite(iterate: Iterate, evaluation: Evaluation, box: Box) -> tuple[Iterate, Array]:
     """Returns the iterate, moved to the trial where the evaluation is finite, and where that is, (L,)."""
-    finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
+    finite = jnp.isfinite(evaluation.value) & box.finite(iterate.trial, evaluation.gradient)
     return iterate.moved(finite, evaluation), finite
 
 

@@ -39,7 +39,7 @@ class Momentum(Method):
 
     def step(self, state: MomentumState, evaluation: Evaluation, box: Box) -> MomentumState:
         """Moves to the trial if it is finite, adds the gradient to the velocity and aims at the next point."""
-        at, finite = move_if_finite(state.iterate, evaluation)
+        at, finite = move_if_finite(state.iterate, evaluation, box)
         decay = jnp.asarray(self.decay, at.x.dtype)
         velocity = decay * state.velocity + at.gradient
         ahead = at.gradient + decay * velocity if self.nesterov else velocity

@@ -69,7 +69,7 @@ class TrustNCG(Method):
         old = state.iterate
         solving = jnp.any(state.direction != 0, axis=0) & (old.nit >= 0)
         before, after = box.reduced(old.x, old.gradient), box.reduced(old.trial, evaluation.gradient)
-        ratio, accepted, lost = reduction_ratio(state, evaluation, dot(before, before), dot(after, after))
+        ratio, accepted, lost = reduction_ratio(state, evaluation.value, before, after)
         accepted, lost = accepted & ~solving, lost & ~solving
         at, g = old.moved(accepted, evaluation), jnp.where(accepted, after, before)
         length = jnp.sqrt(dot(old.trial - old.x, old.trial - old.x))
@@ -88,6 +88,10 @@ class TrustNCG(Method):
         indefinite = jnp.where(solving, walk.indefinite, state.indefinite & ~accepted)
         iterate = at._replace(trial=trial, stalled=stalled)
         return TrustNCGState(iterate, direction, radius, predicted, s, Bs, residual, products, steepest, indefinite)
+
+    def most_evaluations(self, n: int) -> int:
+        """Returns 50 + n: an iteration takes up to n products."""
+        return 50 + n
 
     def has_negative_curvature(self, state: TrustNCGState) -> Array:
         """Returns where negative curvature has been found, or is still looked for at a start of zero gradient."""
@@ -153,7 +157,10 @@ def _disturbed(g: Array, gg: Array, at_start: Array) -> Array:
 
 def _walk(state: TrustNCGState, g: Array, Bp: Array) -> Walk:
     """Takes one step along p, to where the model is least or to the edge of the region."""
-    s, p, r, gg = state.s, state.direction, state.residual, dot(g, g)
+    # A variable without slope and curvature, which f may not use at all, stays where it is.
+    unused = (g == 0) & (Bp == 0)
+    p, r = (jnp.where(unused, 0, vector) for vector in (state.direction, state.residual))
+    s, gg = state.s, dot(g, g)
     pp, pBp, rr = dot(p, p), dot(p, Bp), dot(r, r)
     radius = jnp.where(state.radius > 0, state.radius, first_radius(dot(state.iterate.x, state.iterate.x), pp, pBp))
     length, to_edge = _step_length(rr, pBp, pp, dot(p, s), dot(s, s), radius, gg > 0)
@@ -200,12 +207,15 @@ def _choose(state: TrustNCGState, accepted: Array, solving: Array, walk: Walk, f
 def _aim(x: Array, g: Array, s: Array, Bs: Array, trying: Array, box: Box):
     """Returns the trial and the predicted fall there.
 
-    The prediction is the model's; where bounds bend s it is half of the slope along the bent step.
+    The prediction is the model's. Where bounds bend s it is half of the slope along the bent step, and of its negative
+    curvature, taken to be that of s.
     """
     aimed = x + s
     trial = jnp.where(trying, box.project(aimed), x)
     predicted = -(dot(g, s) + 0.5 * dot(s, Bs))
     if box.is_bounded:
         bent = jnp.any(trial != aimed, axis=0)
-        predicted = jnp.where(bent, 0.5 * jnp.abs(dot(g, trial - x)), predicted)
+        share = dot(trial - x, trial - x) / dot(s, s)
+        by_curvature = 0.5 * share * jnp.maximum(-dot(s, Bs), 0)
+        predicted = jnp.where(bent, 0.5 * jnp.abs(dot(g, trial - x)) + by_curvature, predicted)
     return trial, jnp.where(trying, predicted, 0)

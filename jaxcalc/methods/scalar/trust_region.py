@@ -55,7 +55,7 @@ class TrustRegion(Method):
         """Tests the trial by the model's prediction, adapts the radius and minimises the model in the new region."""
         old = state.iterate
         before, after = box.reduced(old.x, old.gradient), box.reduced(old.trial, evaluation.gradient)
-        ratio, accepted, lost = reduction_ratio(state, evaluation, dot(before, before), dot(after, after))
+        ratio, accepted, lost = reduction_ratio(state, evaluation.value, before, after)
         at = old.moved(accepted, evaluation)
         hessian = jnp.where(accepted, _finite(evaluation.hessian), state.hessian)
 
@@ -177,7 +177,9 @@ def _projected(x: Array, g: Array, model: Array, s: Array, box: Box) -> tuple[Ar
 
 @kernel
 def _shortened(s: Array, slope: Array, curvature: Array) -> Array:
-    return jnp.where(slope < 0, jnp.where(curvature > -slope, -slope / curvature, 1), 0) * s
+    # At a saddle or a maximum the slope is zero, and the model falls by its curvature alone.
+    falls = (slope < 0) | ((slope <= 0) & (curvature < 0))
+    return jnp.where(falls, jnp.where(curvature > -slope, -slope / curvature, 1), 0) * s
 
 
 def _predicted_fall(g: Array, model: Array, s: Array) -> Array:

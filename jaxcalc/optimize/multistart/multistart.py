@@ -16,7 +16,7 @@ from jaxcalc.engine.status import Status
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
-from jaxcalc.optimize.multistart.points import Blocks, Ends, joined
+from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, joined
 from jaxcalc.optimize.multistart.result import Coverage, Minima, coverage
 from jaxcalc.optimize.multistart.search import Region, search, spread
 
@@ -32,17 +32,19 @@ AUTO_SHARE = 0.25
 def multistart(
     fun: Callable,
     bounds: Any,
-    *,
     args: Any = (),
+    *,
+    shared: Any = (),
     starts: Any = 1024,
     seed: int = 0,
     method: "str | Method | optax.GradientTransformation" = "bfgs",
+    scale: Any = None,
     many: bool = False,
     gtol: float | None = None,
     maxiter: int | None = None,
     maxfev: int = 200_000,
 ) -> Any:
-    """Finds the distinct local minima of fun(x, *args) in a box, the best first, and says how many it may have missed.
+    """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of
        `minimize_many`. Their first steps are short, 0.01 lengths of x unless the method says otherwise, so that most
@@ -56,20 +58,22 @@ def multistart(
        are dropped, and so are failed descents; but the lowest value is always kept, in row 0, with its own status.
 
     A host function: how many minima there are depends on the data. It works under `jax.grad` and `jvp`, not under
-    `jit` and `vmap`: `fun` has the derivatives with respect to args of the envelope theorem and `x` those of the
-    implicit function theorem.
+    `jit` and `vmap`: `fun` has the derivatives with respect to args and shared of the envelope theorem and `x` those of
+    the implicit function theorem.
 
     Args:
-        fun: A JAX-traceable function fun(x, *args) that returns one real number, an array of shape ().
+        fun: A JAX-traceable function fun(x, *args, *shared) that returns one real number, an array of shape ().
         bounds: The box, (lower, upper) or a `scipy.optimize.Bounds`: arrays or pytrees in the form of x, which
             broadcast against each other; two numbers for a function of one number. A side may be infinite only where
             `starts` are given as arrays; then bounds may be None as well.
         args: What fun takes after x, a tuple; anything else is wrapped into one.
+        shared: What fun takes after args, a tuple; with many=True common to all problems.
         starts: How many points are sampled; "auto" doubles the sample until less than half a minimum is expected to
             be missing or a quarter of `maxfev` is spent; or the starts themselves, in the form of x with a leading
             axis, leaves (N, ...).
         seed: Of all that is drawn: the same seed gives the same answer.
         method: The method of the descents, as in `minimize`.
+        scale: The size of a typical change of each variable, as in `minimize`.
         many: Whether the leaves of args have a leading axis of problems, (P, ...), which are all solved in the same
             rounds.
         gtol: The promise of each descent that succeeded, in units of f / x; by default 1e-5 in float64 and 1e-3 in
@@ -98,8 +102,9 @@ def multistart(
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
     require_functions([fun])
-    args, chosen = arrays("args", as_tuple(args)), chosen_method(method).staying_in_basin()
-    known = jax.tree.map(jax.lax.stop_gradient, args)
+    data = Data(arrays("args", as_tuple(args)), arrays("shared", as_tuple(shared)))
+    chosen = chosen_method(method).staying_in_basin()
+    known = jax.tree.map(jax.lax.stop_gradient, data)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((known, bounds, starts))):
         raise TypeError(
             "multistart runs on the host, because how many minima there are depends on the values, which under jax.jit "
@@ -111,12 +116,12 @@ def multistart(
     box = search_box(bounds, own)
     dtype = jnp.result_type(*jax.tree.leaves(box.lower), jnp.float32)
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
-    blocks = Blocks(fun, known, many, box, chosen, given.given())
+    blocks = Blocks(fun, known, many, box, chosen, given.given(), scale)
     rows = None if own is None else blocks.as_rows(own)
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
     found = _solve(blocks, Sample(count, rows, auto, seed), whole_number("maxfev", maxfev))
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
-        found = _with_derivatives(blocks, found, args)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(data)):
+        found = _with_derivatives(blocks, found, data)
     return found if many else found[0]
 
 
@@ -218,15 +223,15 @@ def _as_minima(
     return jax.device_put(Minima(blocks.as_x(found.x[rows]), **everything))
 
 
-def _with_derivatives(blocks: Blocks, found: list[Minima], args: tuple) -> list[Minima]:
-    """Returns the minima with x and fun as functions of args: a descent from each, which ends where it starts."""
+def _with_derivatives(blocks: Blocks, found: list[Minima], data: Data) -> list[Minima]:
+    """Returns the minima with x and fun as functions of the data: a descent from each, which ends where it starts."""
     sizes = [len(minima.fun) for minima in found]
     problem = np.arange(len(found)).repeat(sizes)
     # Their number rounded up, so that few shapes are compiled.
     problem = np.append(problem, np.zeros(2 ** (len(problem) - 1).bit_length() - len(problem), int))
     x = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(minima.x for minima in found))
     x = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:1].repeat(len(problem) - sum(sizes), axis=0)]), x)
-    result = blocks.minimized(x, problem, args)
+    result = blocks.minimized(x, problem, data)
     ends = np.cumsum([0, *sizes])
     return [
         dataclasses.replace(minima, x=jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], result.x), fun=result.fun[a:b])

@@ -5,7 +5,7 @@ On this side x is a table of flat rows (K, n) in NumPy, each with the row `probl
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -55,6 +55,13 @@ def joined(*ends: Ends) -> Ends:
     return Ends(*(np.concatenate([getattr(each, name) for each in ends]) for name in fields))
 
 
+class Data(NamedTuple):
+    """What fun takes after x: args, with a leading axis P where there are P problems, and what these share."""
+
+    args: tuple
+    shared: tuple = ()
+
+
 class Blocks:
     """A function with its args and its box, as functions of rows of points; counts the evaluations of fun.
 
@@ -69,10 +76,13 @@ class Blocks:
 
     rows = DESCENTS
 
-    def __init__(self, fun: Callable, args: tuple, many: bool, box: Box, method: Method, tolerances: dict):
-        """Takes the box in the form of x. With many, leaves of args have a leading axis P."""
-        self._fun, self._args, self._many, self._method, self.tolerances = fun, args, many, method, tolerances
-        self.problems = _problems(args) if many else 1
+    def __init__(
+        self, fun: Callable, data: Data, many: bool, box: Box, method: Method, tolerances: dict, scale: Any = None
+    ):
+        """Takes the box and the scale in the form of x. With many, leaves of the data's args have a leading axis P."""
+        self._fun, self._data, self._many, self._method, self.tolerances = fun, data, many, method, tolerances
+        self._scale = scale
+        self.problems = _problems(data.args) if many else 1
         self._leaves, self._structure = jax.tree.flatten(box.lower)
         self._box = box
         self.lower, self.upper = (np.asarray(ravel_pytree(side)[0]) for side in box)
@@ -91,13 +101,12 @@ class Blocks:
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(x)]
         return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1).astype(self.lower.dtype)
 
-    def minimized(self, x: Any, problem: np.ndarray, args: tuple, **tolerances: Any) -> OptimizeResult:
-        """Returns the descents from x, leaves (K, ...), with args in the place of the known ones."""
-        own, shared = self._own_and_shared(problem, args)
+    def minimized(self, x: Any, problem: np.ndarray, data: Data, **tolerances: Any) -> OptimizeResult:
+        """Returns the descents from x, leaves (K, ...), with this data in the place of the known one."""
+        own, shared = self._own_and_shared(problem, data)
         bounds = tuple(self._box) if np.isfinite([*self.lower, *self.upper]).any() else None
-        return minimize_many(
-            self._fun, x, own, shared=shared, method=self._method, bounds=bounds, **(self.tolerances | tolerances)
-        )
+        options = {"method": self._method, "bounds": bounds, "scale": self._scale} | self.tolerances | tolerances
+        return minimize_many(self._fun, x, own, shared=shared, **options)
 
     def descend(self, x: np.ndarray, problem: np.ndarray, most: float = np.inf) -> Ends:
         """Returns where the descents from these rows end, after at most `most` iterations."""
@@ -106,7 +115,7 @@ class Blocks:
         for rows, padded in blocks_of(len(x), min(self.rows, DESCENTS)):
             # Rows that only fill the block up end after their first evaluation.
             caps = np.where(padded, 0, most).astype(np.int32)
-            result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._args, maxiter=caps))
+            result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
             count = np.ones(len(rows), int)
             ends.append(Ends(self.as_rows(result.x), result.fun, result.status, problem[rows], count)[~padded])
             np.add.at(self.nfev, problem[rows][~padded], result.nfev[~padded])
@@ -126,9 +135,11 @@ class Blocks:
             AT_ONCE, lambda x, own, shared: solve.certify(self._fun, Scalar, x, own, shared, box, gtol), x, problem
         )
 
-    def _own_and_shared(self, problem: np.ndarray, args: tuple) -> tuple[tuple, tuple]:
-        """Returns the args of each of these rows, and the args that all rows share."""
-        return (jax.tree.map(lambda leaf: leaf[problem], args), ()) if self._many else ((), args)
+    def _own_and_shared(self, problem: np.ndarray, data: Data) -> tuple[tuple, tuple]:
+        """Returns the args of each of these rows, and what all rows share."""
+        if not self._many:
+            return (), (*data.args, *data.shared)
+        return jax.tree.map(lambda leaf: leaf[problem], data.args), data.shared
 
     def _by_blocks(self, size: int, call: Callable, x: np.ndarray, problem: np.ndarray) -> Any:
         """Returns the results of `call` on these rows, computed in blocks of one size."""
@@ -137,7 +148,7 @@ class Blocks:
             one = self._by_blocks(size, call, np.zeros((1, len(self.lower))), np.zeros(1, int))
             return jax.tree.map(lambda leaf: leaf[:0], one)
         for rows, padded in blocks_of(len(x), size):
-            result = jax.device_get(call(self.as_x(x[rows]), *self._own_and_shared(problem[rows], self._args)))
+            result = jax.device_get(call(self.as_x(x[rows]), *self._own_and_shared(problem[rows], self._data)))
             results.append(jax.tree.map(lambda leaf, padded=padded: leaf[~padded], result))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 

@@ -11,6 +11,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
+from jaxcalc.calculus.modes import symmetric_jacobian
 from jaxcalc.core.arguments import arrays, as_tuple, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.certificate import Certificate, PointKind
@@ -21,7 +22,7 @@ from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
-from jaxcalc.optimize.multistart.points import Blocks, Ends, blocks_of, joined
+from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, blocks_of, joined
 from jaxcalc.optimize.multistart.result import coverage
 from jaxcalc.optimize.multistart.search import Region, spread
 
@@ -129,7 +130,7 @@ def all_critical_points(
     dtype = jnp.result_type(*jax.tree.leaves(box.lower), jnp.float32)
     accuracy = default_gtol(dtype) if given.gtol is None else float(given.gtol)
     everywhere = (jax.tree.map(lambda side, b=b: jnp.full_like(side, b), box.lower) for b in (-jnp.inf, jnp.inf))
-    blocks = Blocks(fun, args, False, Box(*everywhere), chosen, {"gtol": np.asarray(accuracy)})
+    blocks = Blocks(fun, Data(args), False, Box(*everywhere), chosen, {"gtol": np.asarray(accuracy)})
     region = Region(*(np.asarray(ravel_pytree(side)[0]) for side in box))
     field = GradientField(fun, args, blocks, chosen, region, given.maxiter)
     expected, count, found = field.expected_sum(seed), whole_number("starts", starts, 1), field.no_points
@@ -268,7 +269,7 @@ def _critical(
     def polished(x):
         def step(_, state):
             x, g = state
-            new = x - jnp.linalg.solve(jax.jacfwd(gradient)(x, *args), g)
+            new = x - jnp.linalg.solve(symmetric_jacobian(lambda x: gradient(x, *args))(x), g)
             g_new = gradient(new, *args)
             better = jnp.sum(g_new**2) < jnp.sum(g**2)  # never where it is not a number
             return jnp.where(better, new, x), jnp.where(better, g_new, g)

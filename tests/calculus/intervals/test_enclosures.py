@@ -60,7 +60,7 @@ def test_contains_every_sample_of_the_function_and_two_derivatives(name):
 
 
 def test_a_long_chain_is_computed_once():
-    """Without kernels, XLA on a CPU fuses the chain into one loop and evaluates its early links many times, for 0.2 s."""
+    """Without kernels, XLA on a CPU fuses the chain into one loop and evaluates its early links many times: 0.2 s."""
 
     def chain(x):
         for _ in range(40):

@@ -318,3 +318,21 @@ def test_coverage_is_the_posterior_of_boender_and_rinnooy_kan():
     assert coverage(np.array([1])).missed_probability == 1
     assert not coverage(np.ones(30, int)).is_enough
     assert coverage(np.full(4, 256)).is_enough
+
+
+def test_shared_data_and_scales():
+    """What problems share is not repeated; a scale is that of the descents; derivatives pass to both."""
+
+    def wells(x, tilt, width):
+        return jnp.sum(((x / width) ** 2 - 1) ** 2) + tilt * x[0] / width[0]
+
+    width = jnp.array([1e-3, 1e3])
+    box = (-2 * width, 2 * width)
+    minima = jc.multistart(wells, box, 0.2, shared=(width,), starts=64, scale=width, gtol=1e-4)
+    assert len(minima.fun) == 4
+    np.testing.assert_allclose(np.abs(minima.x[:, 1] / width[1]), 1, atol=1e-3)
+    tilts = jnp.array([0.2, -0.2])
+    several = jc.multistart(wells, box, (tilts,), shared=(width,), starts=64, scale=width, many=True, gtol=1e-4)
+    np.testing.assert_allclose([found.x[0, 0] / width[0] for found in several], [-1.024, 1.024], atol=1e-3)
+    lowest = jax.grad(lambda w: jc.multistart(wells, box, 0.2, shared=(w,), starts=64, gtol=1e-4).fun[0])(width)
+    assert jnp.isfinite(lowest).all()

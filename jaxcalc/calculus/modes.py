@@ -1,0 +1,53 @@
+"""Forward mode where JAX allows it, and reverse mode instead for functions that define only their reverse mode.
+
+A function with `jax.custom_vjp`, as `jax.experimental.ode.odeint` has, refuses forward mode. Its second derivatives are
+then found by reverse mode over reverse mode, and a derivative along a direction by transposing reverse mode, which is
+linear: J v = (v -> J'v)' v.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+REFUSAL = "forward-mode"
+
+
+def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """Returns function(*primals) and its derivative along the tangents, as `jax.jvp` does."""
+    try:
+        return jax.jvp(function, primals, tangents)
+    except TypeError as error:
+        _require_refusal(error)
+    output, pullback = jax.vjp(function, *primals)
+    (tangent,) = jax.linear_transpose(pullback, output)(tuple(tangents))
+    return output, tangent
+
+
+def symmetric_jacobian(function: Callable, has_aux: bool = False) -> Callable:
+    """Returns x -> the Jacobian of a function whose Jacobian is symmetric, such as a gradient; as `jax.jacfwd` does."""
+
+    def jacobian(x):
+        try:
+            return jax.jacfwd(function, has_aux=has_aux)(x)
+        except TypeError as error:
+            _require_refusal(error)
+        return jax.jacrev(function, has_aux=has_aux)(x)
+
+    return jacobian
+
+
+def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool = False) -> tuple:
+    """Returns function(x) and the product of its Jacobian, which is symmetric, with a direction; as `jax.jvp` does."""
+    try:
+        return jax.jvp(function, (x,), (direction,), has_aux=has_aux)
+    except TypeError as error:
+        _require_refusal(error)
+    output, pullback, *aux = jax.vjp(function, x, has_aux=has_aux)
+    return output, pullback(direction)[0], *aux
+
+
+def _require_refusal(error: TypeError) -> None:
+    """Raises the error again unless it says that a function refuses forward mode."""
+    if REFUSAL not in str(error):
+        raise error

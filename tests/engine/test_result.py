@@ -1,0 +1,113 @@
+"""Results at the prompt: a field by name, a problem by number, short texts, tables, and what they say under `jit`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcalc as jc
+
+CENTRES = jnp.arange(300.0).reshape(100, 3)
+
+
+def bowl(x, centre):
+    return jnp.sum((x - centre) ** 2)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return jc.minimize_many(bowl, jnp.zeros((100, 3)), (CENTRES.at[4, 0].set(jnp.nan),), history=2)
+
+
+def test_fields_by_name(batch):
+    assert (batch["x"] == batch.x)[0].all()
+    assert batch["success"].sum() == 99
+    with pytest.raises(KeyError, match="no 'hess'; it has x, fun, jac"):
+        batch["hess"]
+    with pytest.raises(KeyError):
+        batch["_names"]
+
+
+def test_problems_by_number(batch):
+    assert len(batch) == 100
+    one = batch[7]
+    assert isinstance(one, jc.OptimizeResult)
+    np.testing.assert_array_equal(one.x, batch.x[7])
+    assert one.message == jc.Status.SUCCESS.words
+    assert batch[-1].fun == batch.fun[99]
+    assert len(batch[10:20]) == 10
+    assert len(batch[np.asarray(batch.success)]) == 99
+    assert [int(result.status) for result in batch][3:6] == [0, 5, 0]
+    for row in (100, -101):
+        with pytest.raises(IndexError, match="the result holds 100"):
+            batch[row]
+
+
+def test_one_problem_has_no_length():
+    result = jc.minimize(bowl, jnp.zeros(3), (CENTRES[1],))
+    assert result
+    assert result["x"].shape == (3,)
+    with pytest.raises(TypeError, match="one problem"):
+        len(result)
+    with pytest.raises(TypeError, match="one problem"):
+        result[0]
+
+
+def test_an_empty_batch_is_still_a_result():
+    empty = jc.minimize_many(bowl, jnp.zeros((0, 3)), (jnp.zeros((0, 3)),))
+    assert empty
+    assert list(empty) == []
+    assert "fun" in repr(empty)
+
+
+def test_texts_are_short_and_say_how_it_ended(batch):
+    text = repr(batch)
+    assert "99 of 100 SUCCESS" in text
+    assert "1 of 100 INVALID" in text
+    assert "shape (100, 3)" in text
+    assert len(text.splitlines()) < 40
+    one = repr(batch[4])
+    assert "success: False" in one
+    assert "INVALID" in one
+    pytree = jc.minimize(lambda x: jnp.sum((x["a"] - 1) ** 2) + x["b"] ** 2, {"a": jnp.zeros(2), "b": 1.0})
+    assert "'a'" in repr(pytree)
+
+
+def test_failed_problems_are_filled(batch):
+    filled = batch.where_success(-1.0)
+    assert (filled.x[4] == -1).all()
+    assert filled.fun[4] == -1
+    assert (filled.x[5] == batch.x[5]).all()
+
+    def loss(centres):
+        result = jc.minimize_many(bowl, jnp.zeros((3, 3)), (centres,), maxiter=jnp.array([99, 0, 99]))
+        return jnp.sum(result.where_success(0.0).x ** 2)
+
+    gradient = jax.jit(jax.grad(loss))(CENTRES[1:4])
+    np.testing.assert_allclose(gradient[0], 2 * CENTRES[1], rtol=1e-4)
+    assert (gradient[1] == 0).all()
+
+
+def test_a_table(batch):
+    pytest.importorskip("pandas")
+    table = batch.to_pandas()
+    assert list(table.columns) == ["x[0]", "x[1]", "x[2]", "fun", "success", "status", "nit", "nfev"]
+    assert len(table) == 100
+    assert table["status"][4] == "INVALID"
+    named = jc.minimize_many(lambda x: x["a"] ** 2 + jnp.sum(x["b"] ** 2), {"a": jnp.ones(3), "b": jnp.ones((3, 2))})
+    assert list(named.to_pandas().columns)[:3] == ["x['a']", "x['b'][0]", "x['b'][1]"]
+
+
+@pytest.mark.parametrize("ask", [lambda r: r.message, lambda r: r.check()])
+def test_under_jit_it_says_why_not(ask):
+    def solve(centre):
+        ask(jc.minimize(bowl, jnp.zeros(3), (centre,)))
+
+    with pytest.raises(TypeError, match=r"not known under jax\.jit"):
+        jax.jit(solve)(CENTRES[0])
+
+
+def test_text_under_jit():
+    seen = []
+    jax.jit(lambda c: seen.append(repr(jc.minimize(bowl, jnp.zeros(3), (c,)))))(CENTRES[0])
+    assert "under a transformation" in seen[0]
