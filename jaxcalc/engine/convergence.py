@@ -69,7 +69,7 @@ def _decided(family: Family, method: Method, lane: Lane, state: Any) -> list[tup
     at = state.iterate
     x, box = from_scaled((at.x, lane.box), lane.scale)
     value, gradient = at.value, to_scaled(at.gradient, lane.scale)
-    if lane.unit is not None:
+    if lane.unit is not None and lane.scale is not None:
         value, gradient = value * lane.unit, at.gradient * (lane.unit / lane.scale)
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)

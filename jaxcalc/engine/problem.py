@@ -39,12 +39,12 @@ class Tolerances(NamedTuple):
             evaluations: The most evaluations that an iteration may reasonably take: maxfev is so many times maxiter.
         """
         gtol = default_gtol(dtype) if self.gtol is None else self.gtol
-        maxiter = jnp.asarray(maxiter if self.maxiter is None else self.maxiter, jnp.int32)
+        iterations = jnp.asarray(maxiter if self.maxiter is None else self.maxiter, jnp.int32)
         most = jnp.iinfo(jnp.int32).max // evaluations - 1
-        maxfev = evaluations * (jnp.clip(maxiter, -1, most) + 1) if self.maxfev is None else self.maxfev
+        maxfev = evaluations * (jnp.clip(iterations, -1, most) + 1) if self.maxfev is None else self.maxfev
         real = self._replace(gtol=gtol, maxiter=None, maxfev=None)
         real = jax.tree.map(lambda number: jnp.asarray(number, dtype), real)
-        return real._replace(maxiter=maxiter, maxfev=jnp.asarray(maxfev, jnp.int32))
+        return real._replace(maxiter=iterations, maxfev=jnp.asarray(maxfev, jnp.int32))
 
     def given(self) -> dict[str, Any]:
         """Returns those that are given, by name."""
