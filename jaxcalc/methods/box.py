@@ -90,8 +90,10 @@ def _finite(x: Array, gradient: Array, lower: Array, upper: Array) -> Array:
 @kernel
 def _slope(x: Array, gradient: Array, direction: Array, lower: Array, upper: Array) -> Array:
     blocked = (x <= lower) & (direction < 0) | (x >= upper) & (direction > 0)
-    at_rest = (direction == 0) & _held(x, gradient, lower, upper)
-    return jnp.sum(jnp.where(blocked | at_rest, 0, gradient * direction), axis=0)
+    ahead = jnp.where(blocked, 0, direction)
+    # An infinite slope that leads into the box is no part of any answer: times zero it is NaN, which no search accepts.
+    at_rest = (ahead == 0) & _held(x, gradient, lower, upper)
+    return jnp.sum(jnp.where(at_rest, 0, gradient * ahead), axis=0)
 
 
 @kernel

@@ -51,7 +51,7 @@ def test_memory_beside_inputs_and_outputs_does_not_grow():
         one = (jax.ShapeDtypeStruct((4,), float), (jax.ShapeDtypeStruct((), float),))
 
         def run(x0, args):
-            tolerances = Tolerances(jnp.asarray(1e-5), jnp.asarray(100))
+            tolerances = Tolerances(jnp.asarray(1e-5), jnp.asarray(100), jnp.asarray(5_000))
             queue = Problem(jc.methods.bfgs(), x0, args, tolerances=tolerances)
             return Engine(Scalar(rosenbrock, *one, ()), queue).solve(64)
 
