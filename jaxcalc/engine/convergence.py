@@ -59,7 +59,7 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     moved = new.nit > old.nit
     by_value, by_step = _small_changes(old, new, lane.tolerances)
     decided = _decided(family, method, lane, after)
-    limits = lane.tolerances[:3]
+    limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, moved & by_value, moved & by_step, *limits)
     return Outcome(status, at_trial, moved | at_trial, floor)
 

@@ -13,6 +13,6 @@ def registry_of(names: Mapping[str, Any]) -> dict[str, Callable]:
 def _is_factory(name: str, value: Any) -> bool:
     return (
         inspect.isfunction(value)
-        and name == value.__name__ != "registry_of"
+        and name == value.__name__
         and all(parameter.default is not parameter.empty for parameter in inspect.signature(value).parameters.values())
     )

@@ -40,7 +40,7 @@ def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
     Args:
         label: What errors call the function they belong to, as "[2]".
         count: The number of problems, or None for one problem.
-        given: gtol, maxiter, ftol and xtol.
+        given: gtol, maxiter, maxfev, ftol and xtol.
     """
     return Tolerances(
         **{name: None if value is None else _tolerance(f"{name}{label}", value, count) for name, value in given.items()}
