@@ -14,9 +14,13 @@ from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot, max_norm
 from jaxcalc.methods.method import Iterate, Method
 from jaxcalc.methods.needs import Evaluation
+from jaxcalc.methods.parts.line_search import VALUE_ROUNDING
 
 # A value that has fallen by this many scales of the start falls without end.
 UNBOUNDED_FALL = 1e20
+# A promised fall of at most this many eps |f| cannot be represented. Once the method has stalled neither can one of at
+# most VALUE_ROUNDING eps of the largest value that was met.
+UNREPRESENTABLE = 2
 
 
 class Outcome(NamedTuple):
@@ -25,6 +29,7 @@ class Outcome(NamedTuple):
     status: Array  # RUNNING, or the code of how the problem ended
     at_trial: Array  # the problem ended at the trial, to which no method would have moved
     moved: Array  # x is another point than before, the start included
+    first: Array  # the value at the start
     floor: Array  # a value below this is UNBOUNDED
 
 
@@ -36,6 +41,7 @@ class Lane(NamedTuple):
     unit: Array | None  # (L,)
     tolerances: Tolerances
     nfev: Array  # (L,) evaluations before this one
+    first: Array  # (L,)
     floor: Array  # (L,)
 
 
@@ -58,14 +64,18 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
     by_value, by_step = _small_changes(old, new, lane.tolerances)
-    decided = _decided(family, method, lane, after)
+    first = jnp.where(at_start, evaluation.value, lane.first)
+    decided = _decided(family, method, lane, first, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, moved & by_value, moved & by_step, *limits)
-    return Outcome(status, at_trial, moved | at_trial, floor)
+    return Outcome(status, at_trial, moved | at_trial, first, floor)
 
 
-def _decided(family: Family, method: Method, lane: Lane, state: Any) -> list[tuple[int, Array]]:
-    """Returns the codes that the family decides, and where each holds; no success where x is about to be left."""
+def _decided(family: Family, method: Method, lane: Lane, first: Array, state: Any) -> list[tuple[int, Array]]:
+    """Returns the codes that the family and the method's promise decide, and where each holds.
+
+    There is no success where x is about to be left along negative curvature.
+    """
     at = state.iterate
     x, box = from_scaled((at.x, lane.box), lane.scale)
     value, gradient = at.value, to_scaled(at.gradient, lane.scale)
@@ -73,12 +83,59 @@ def _decided(family: Family, method: Method, lane: Lane, state: Any) -> list[tup
         value, gradient = value * lane.unit, at.gradient * (lane.unit / lane.scale)
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
+    share = lane.tolerances.promise if family.is_judged_by_gradient else None
+    promise = None if share is None else method.promise(state)
+    if share is not None and promise is not None:
+        free = at._replace(gradient=lane.box.reduced(at.x, at.gradient))
+        settled, spent = _outlook(method, promise, first, free, share)
+        decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
         # Once the method has stalled along the negative curvature, only the gradient can decide about x.
         going = negative & ~at.stalled
         decided = [(status, holds & ~going if status.is_success else holds) for status, holds in decided]
     return [(int(status), holds) for status, holds in decided]
+
+
+def _outlook(method: Method, promise: Array, first: Array, at: Iterate, share: Array) -> tuple[Array, Array]:
+    """Returns where no fall worth a step is promised, and where the method has stalled besides, (L,) each.
+
+    Args:
+        method: The method.
+        promise: By how much its model expects f to fall below the value at x, (L,).
+        first: The value at the start, (L,).
+        at: Where the method stands, with the gradient of the free variables.
+        share: The share of the fall so far, first - value, that may still be promised.
+    """
+    settled, spent = _compared(promise, first, at.value, share)
+    if not method.compares_variables:
+        change = jnp.sum(jnp.abs(at.gradient * at.x), axis=0)
+        settled, spent = _compared_too(at.nit, settled, spent, change, first, at.value, share)
+    return settled | (spent & at.stalled), spent & at.stalled
+
+
+@kernel
+def _compared(promise: Array, first: Array, value: Array, share: Array) -> tuple[Array, Array]:
+    eps, size = jnp.finfo(value.dtype).eps, jnp.abs(value)
+    settled = (promise <= share * (first - value)) | (promise <= UNREPRESENTABLE * eps * size)
+    return settled, promise <= VALUE_ROUNDING * eps * jnp.maximum(size, jnp.abs(first))
+
+
+@kernel
+def _compared_too(
+    nit: Array, settled: Array, spent: Array, change: Array, first: Array, value: Array, share: Array
+) -> tuple[Array, Array]:
+    """Returns the answers of a method that does not compare variables: by the relative gradient.
+
+    `change` is the sum of |g_i x_i|, by how much f would change to first order if every variable changed by its own
+    size; it is free of units and of any model. A relative error e of x makes it about 2 e of the fall, and the promise
+    e^2 of the fall: so it is compared with the root of the share (Dennis and Schnabel 1983, section 7.2).
+    At the start, from which f has not fallen yet, the promise alone decides.
+    """
+    root, fall = jnp.finfo(value.dtype).eps ** 0.5, first - value
+    small = change <= VALUE_ROUNDING * root * jnp.maximum(jnp.abs(value), fall)
+    by_change = (change <= 10 * jnp.sqrt(share) * fall) | (settled & small)
+    return jnp.where(nit > 0, by_change, settled), spent & small
 
 
 def _small_changes(old: Iterate, new: Iterate, tolerances: Tolerances) -> tuple[Array, Array]:

@@ -41,6 +41,7 @@ class Lanes(NamedTuple):
     scale: Array | None  # (n, L) or (1, L); None is 1
     unit: Array | None  # (L,), of the function; None is 1
     state: Any  # the method's
+    first: Array  # (L,) the value at the start
     floor: Array  # a value below this is UNBOUNDED
     result: OptimizeResult  # latched, lanes last; its status is RUNNING until the problem ends
 
@@ -80,11 +81,12 @@ class Engine(NamedTuple):
         evaluation = self.family.in_units(evaluation, unit)
         state = method.step(lanes.state, evaluation, lanes.box)
         row = jnp.minimum(lanes.row, self.problem.count - 1)
-        lane = Lane(lanes.box, lanes.scale, unit, self.problem.tolerances.of_rows(row), lanes.result.nfev, lanes.floor)
+        tolerances = self.problem.tolerances.of_rows(row)
+        lane = Lane(lanes.box, lanes.scale, unit, tolerances, lanes.result.nfev, lanes.first, lanes.floor)
         end = outcome(self.family, method, lane, evaluation, lanes.state, state)
         step = latch.Step(lanes.state, evaluation, aux, state, end)
         result = latch.after_step(self.family, method, lanes.result, step)
-        return lanes._replace(state=state, unit=unit, floor=end.floor, result=result)
+        return lanes._replace(state=state, unit=unit, first=end.first, floor=end.floor, result=result)
 
     def unit(self, lanes: Lanes, evaluation: Any) -> Array | None:
         """Returns the units of the functions, which are those of their first gradients."""
@@ -122,7 +124,7 @@ class Engine(NamedTuple):
         args = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, inside))
         state = problem.method.init(x0, box)
         result = latch.at_start(family, problem.method, state, self.history, row < problem.count)
-        return Lanes(row, args, box, scale, unit, state, result.fun, result)
+        return Lanes(row, args, box, scale, unit, state, result.fun, result.fun, result)
 
     def idle(self, width: int) -> Lanes:
         """Returns lanes that hold nothing yet: of zeros, so that loading is compiled only once."""

@@ -12,6 +12,9 @@ from jaxcalc.methods.method import Method
 
 PyTree = Any
 
+# The share of the fall so far that a method's model may still promise at a point that counts as solved by default.
+PROMISE = 1e-10
+
 # What the derivatives of a problem that did not succeed may be.
 UNCONVERGED = ("nan", "implicit")
 
@@ -22,13 +25,18 @@ def default_gtol(dtype: DTypeLike) -> float:
 
 
 class Tolerances(NamedTuple):
-    """When a problem ends; each a number, one for each problem (N,), or in the lanes (L,). None is not given."""
+    """When a problem ends; each a number, one for each problem (N,), or in the lanes (L,). None is not given.
+
+    A gradient has units, so a gtol that the caller has not chosen is not enough for SUCCESS: `promise` is then the
+    share of the fall so far that the method's model may still promise. It is None where the caller has given gtol.
+    """
 
     gtol: Any = None
     maxiter: Any = None
     maxfev: Any = None
     ftol: Any = None
     xtol: Any = None
+    promise: Any = None
 
     def completed(self, dtype: DTypeLike, maxiter: int, evaluations: int) -> "Tolerances":
         """Returns them as arrays, with defaults where the caller has given no gtol, maxiter or maxfev.
@@ -42,7 +50,8 @@ class Tolerances(NamedTuple):
         iterations = jnp.asarray(maxiter if self.maxiter is None else self.maxiter, jnp.int32)
         most = jnp.iinfo(jnp.int32).max // evaluations - 1
         maxfev = evaluations * (jnp.clip(iterations, -1, most) + 1) if self.maxfev is None else self.maxfev
-        real = self._replace(gtol=gtol, maxiter=None, maxfev=None)
+        promise = PROMISE if self.gtol is None else None
+        real = self._replace(gtol=gtol, maxiter=None, maxfev=None, promise=promise)
         real = jax.tree.map(lambda number: jnp.asarray(number, dtype), real)
         return real._replace(maxiter=iterations, maxfev=jnp.asarray(maxfev, jnp.int32))
 

@@ -27,7 +27,8 @@ class OptimizeResult:
         fun: The value at x, in the work dtype.
         jac: The gradient at x, in the form of x.
         status: An integer code of `Status`. SUCCESS promises that the largest component of `jac` is at most gtol,
-            with bounds that of x - P(x - jac), P being the projection on the box.
+            with bounds that of x - P(x - jac), P being the projection on the box. Where gtol was not given it also
+            says that the method expects no fall of fun that would move x noticeably.
         nit: Iterations: steps that were accepted.
         nfev: Evaluations of value and gradient together, rejected trials included.
         aux: What fun returned beside its value at x, with has_aux=True; otherwise None.
@@ -51,13 +52,23 @@ class OptimizeResult:
 
     @property
     def success(self) -> Array:
-        """True where the status is a success: SUCCESS, CONVERGED_VALUE or CONVERGED_STEP."""
+        """True where the status is a success: SUCCESS or one of those that begin with CONVERGED."""
         return is_success(self.status)
 
     @property
     def message(self) -> str:
-        """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
-        return words_of(self._on_host("message").status)
+        """What the status says in words; of a batch, a line for each status that occurs. Made on the host.
+
+        A SUCCESS at nit 0 is said, since it may mean that the start was the answer, or that gtol is too large for the
+        units of the problem.
+        """
+        words = words_of(self._on_host("message").status)
+        at_start = int(np.sum((np.asarray(self.status) == Status.SUCCESS) & (np.asarray(self.nit) == 0)))
+        if not at_start:
+            return words
+        if np.ndim(self.status) == 0:
+            return f"{words}; x is the start, nit 0"
+        return f"{words}\n{at_start} of these SUCCESS: x is the start, nit 0"
 
     def check(self) -> "OptimizeResult":
         """Returns the result itself if every problem succeeded.

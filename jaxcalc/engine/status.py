@@ -15,9 +15,13 @@ class Status(enum.IntEnum):
     """How a problem ended.
 
     SUCCESS is a promise: the largest component of the gradient g, as evaluated at the returned x, is at most gtol; with
-    bounds that of the projected gradient x - P(x - g), P being the projection on the box. A start outside the box is
-    first moved onto it, to the nearest point; INVALID is a start where fun or its gradient is not finite, a box whose
-    lower bound is above its upper, and a scale that is not positive.
+    bounds that of the projected gradient x - P(x - g), P being the projection on the box. A gradient has units: where
+    the caller has not given gtol, SUCCESS also means that the method's own model of the function promises at most 1e-10
+    of the fall so far, or a fall within the rounding error of the value. CONVERGED_PRECISION is the same end where the
+    gradient is above gtol, but no further fall can be represented.
+
+    A start outside the box is first moved onto it, to the nearest point; INVALID is a start where fun or its gradient
+    is not finite, a box whose lower bound is above its upper, and a scale that is not positive.
 
     Attributes:
         words: What the status says, for messages.
@@ -43,6 +47,7 @@ class Status(enum.IntEnum):
     CONVERGED_VALUE = 6, "the last step changed the value by at most ftol of its size", True
     CONVERGED_STEP = 7, "the last step changed x by at most xtol of its size", True
     MAX_EVALUATIONS = 8, "the cap on evaluations was reached"
+    CONVERGED_PRECISION = 9, "the method expects no fall of the function that this precision can represent", True
 
 
 def is_success(codes: Any) -> Any:

@@ -72,6 +72,9 @@ class Method(abc.ABC):
     has_fixed_rate: ClassVar[bool] = False
     # Whether the method learns a curvature for each direction; otherwise it is slow where curvatures differ widely.
     learns_curvature: ClassVar[bool] = True
+    # Whether the method's promise holds for variables of very different units; otherwise the promise may miss variables
+    # along which the gradient is small because their unit is small.
+    compares_variables: ClassVar[bool] = True
 
     @abc.abstractmethod
     def init(self, x0: Array, box: Box) -> Any:
@@ -98,6 +101,14 @@ class Method(abc.ABC):
         There x is a saddle or a maximum, so a small gradient is no SUCCESS. Methods without Hessians never know.
         """
         return False
+
+    def promise(self, state: Any) -> Array | None:
+        """Returns by how much the method's own model of f expects f to fall below the value at x, (L,).
+
+        Infinite where the model knows no curvature yet, or where its step was cut short; None for a method without a
+        model. Unlike a gradient, a promise can be compared with falls of f, so that no test of it depends on units.
+        """
+        return None
 
     def most_evaluations(self, n: int) -> int:
         """Returns the most evaluations that an iteration in n variables may reasonably take.

@@ -41,6 +41,8 @@ class Family(abc.ABC):
         result_type: The class of the results; a family whose results hold more has a subclass of `OptimizeResult`.
         is_homogeneous: Whether a solution stays one, with the same steps towards it, when fun is multiplied by a
             constant: then lanes work with fun in a unit of its own.
+        is_judged_by_gradient: Whether SUCCESS is judged by a gradient alone, whose size depends on units: then the
+            method's promise has to agree where the caller has given no gtol.
         n: The number of variables.
         dtype: The work dtype.
         aux: The shapes of fun's auxiliary output; None if there is none.
@@ -49,6 +51,7 @@ class Family(abc.ABC):
     methods: ClassVar[Mapping[str, Callable[[], Method]]]
     result_type: ClassVar[type[OptimizeResult]] = OptimizeResult
     is_homogeneous: ClassVar[bool] = False
+    is_judged_by_gradient: ClassVar[bool] = False
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""

@@ -32,6 +32,7 @@ class Scalar(Family):
 
     methods = scalar.REGISTRY
     is_homogeneous = True
+    is_judged_by_gradient = True
     check_output = staticmethod(require_value)
 
     def objective(self, output: PyTree) -> Array:

@@ -2,8 +2,8 @@
 
 A step of such a method has three parts: `move` takes the evaluation and moves x to the trial where the search accepts
 it; the method says which direction it would take from there; `aim` begins a search along that direction, or along
--D gradient where the direction is of no use. The method's state holds, besides the iterate, the `direction` and the
-`search`.
+-D gradient where the direction is of no use. The method's state holds, besides the iterate, the `direction`, the
+`search`, whether the search is `fresh`, along -D gradient, and the `promise`: by how much f is expected to fall yet.
 """
 
 import dataclasses
@@ -26,6 +26,10 @@ FIRST_STEP = 0.01
 # In a box the bounds say what is too long, and most problems with bounds end at some of them: the first step moves x by
 # more than its own length. Only for methods that learn curvature; others do not recover from a long first step.
 FIRST_IN_BOX = 3.0
+# A value and a slope at a trial confirm a parabola if the mean of both slopes gives the rise up to this share of it.
+CONFIRMED = 0.25
+# Where the minimum of a confirmed parabola is nearer than this share of the trial's step, x counts as its minimum.
+NEARNESS = 1e-3
 
 
 class Move(NamedTuple):
@@ -37,6 +41,7 @@ class Move(NamedTuple):
     exhausted: Array  # (L,) the search has been given up
     s: Array  # (n, L) the step just taken, zero where there is none
     y: Array  # (n, L) the change of the gradient along it
+    promise: Array  # (L,) that of the search, or, after a trial along -D gradient, of the parabola through this trial
 
 
 class Aim(NamedTuple):
@@ -46,6 +51,7 @@ class Aim(NamedTuple):
     direction: Array  # (n, L)
     search: LineSearch
     fresh: Array  # (L,) the direction is -D gradient
+    promise: Array  # (L,) of the search
 
 
 def move(
@@ -85,7 +91,8 @@ def move(
         # A variable that was held has no part in s, and one that is held now may have an infinite slope.
         y = jnp.where((state.direction == 0) | ~jnp.isfinite(y), 0, y)
     iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted)
-    return Move(iterate, search, accepted, exhausted, s, y)
+    promise = _promise_along(state.search, state.fresh & ~accepted, at.value, evaluation.value, slope, state.promise)
+    return Move(iterate, search, accepted, exhausted, s, y, promise)
 
 
 def aim(
@@ -118,12 +125,12 @@ def aim(
         first_step = FIRST_IN_BOX if box.is_bounded else FIRST_STEP
     first_step = jnp.asarray(first_step, xx.dtype)
     ended = move.accepted, move.exhausted
-    begun, fresh, slope, step_length = _begin(
-        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step
+    begun, fresh, slope, step_length, promise = _begin(
+        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step, move.promise
     )
     search = line_search.begin(move.search, begun, move.iterate.value, slope, step_length)
     direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)
-    return Aim(box.project(trial), direction, search, fresh)
+    return Aim(box.project(trial), direction, search, fresh, promise)
 
 
 def with_short_first_step(method: Any) -> Any:
@@ -154,8 +161,12 @@ def _begin(
     xx: Array,
     step_length: Array | float,
     first_step: Array | float,
+    promise: Array,
 ):
-    """Returns where a search begins, whether it is along -D gradient, its slope and its first length, (L,) each."""
+    """Returns where a search begins, whether along -D gradient, its slope, first length and promise, (L,) each."""
+    # A model whose minimum lies at `step_length` promises half of the slope up to there. -D gradient promises nothing
+    # that is known, but where x has not moved what was known of it still holds.
+    modelled = -0.5 * step_length * slope
     fresh = fresh | exhausted | ~(slope < 0)
     # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
     # After a search that failed the first step is short: a long step was too long.
@@ -165,7 +176,28 @@ def _begin(
     first = jnp.sqrt(unit * jnp.where(xx > 0, jnp.square(share) * xx, by_value))
     first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
     begun = accepted | exhausted
-    return begun, fresh, jnp.where(fresh, -gDg, slope), jnp.where(fresh, first, step_length)
+    unknown = jnp.where(accepted, jnp.where(gDg > 0, jnp.inf, 0), promise)
+    promise = jnp.where(begun, jnp.where(fresh, unknown, modelled), promise)
+    return begun, fresh, jnp.where(fresh, -gDg, slope), jnp.where(fresh, first, step_length), promise
+
+
+@kernel
+def _promise_along(
+    search: LineSearch, rejected: Array, start_value: Array, value: Array, slope: Array, promise: Array
+) -> Array:
+    """Returns the promise after a trial along -D gradient was rejected: the fall to the minimum of the parabola.
+
+    The parabola has the slopes f'(0) and f'(t), thus the curvature c = (f'(t) - f'(0)) / t, and falls by f'(0)^2 / 2c.
+    What was promised along another direction from the same x is not taken back.
+    """
+    t = search.step_length
+    curvature = (slope - search.slope) / t
+    fall = 0.5 * search.slope * (search.slope / curvature)
+    rise = 0.5 * (search.slope + slope) * t
+    confirmed = jnp.abs(value - start_value - rise) <= CONFIRMED * rise
+    fall = jnp.where(confirmed & (-search.slope <= NEARNESS * curvature * t), 0, fall)
+    known = rejected & (curvature > 0) & jnp.isfinite(fall)
+    return jnp.where(known, jnp.where(jnp.isinf(promise), fall, jnp.maximum(promise, fall)), promise)
 
 
 @kernel

@@ -20,6 +20,8 @@ POOR, GOOD = 0.25, 0.75
 SHRINKAGE, GROWTH = 0.25, 2.5
 # The first radius as a share of the length of x.
 FIRST_RADIUS = 0.1
+# A step longer than this share of the radius has been cut short by the edge of the region.
+NEAR_EDGE = 0.99
 
 
 def reduction_ratio(state: Any, value: Array, before: Array, after: Array) -> tuple[Array, Array, Array]:
@@ -69,3 +71,13 @@ def first_radius(xx: Array, gg: Array, gBg: Array) -> Array:
     along = gg * jnp.sqrt(gg) / jnp.abs(gBg)
     first = jnp.where(xx > 0, FIRST_RADIUS * jnp.sqrt(xx), along)
     return jnp.where((first > 0) & jnp.isfinite(first), first, 1)
+
+
+@kernel
+def kept_promise(promise: Array, accepted: Array, ss: Array, radius: Array, predicted: Array) -> Array:
+    """Returns the fall to the model's minimum, (L,): the predicted one where the step s, of square ss, ends inside.
+
+    It is infinite while the edge of the region has cut every step from x short, and stays while x stays.
+    """
+    inside = jnp.where(ss < (NEAR_EDGE * radius) ** 2, predicted, jnp.inf)
+    return jnp.where(accepted | jnp.isinf(promise), inside, promise)

@@ -26,6 +26,7 @@ class BFGSState(NamedTuple):
     H: Array  # (n, n, L)
     fresh: Array  # (L,) H is not known yet: it stands for D times a number that the next pair (s, y) tells
     D: Array  # (n, L) the initial scaling
+    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -42,7 +43,7 @@ class BFGS(Method):
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
         iterate, H = Iterate.at_start(x0), jnp.zeros((len(x0), *x0.shape), x0.dtype)
         search, fresh = line_search.at_rest(iterate.value), jnp.ones(x0.shape[1], bool)
-        return BFGSState(iterate, jnp.zeros_like(x0), search, H, fresh, D=jnp.ones_like(x0))
+        return BFGSState(iterate, jnp.zeros_like(x0), search, H, fresh, jnp.ones_like(x0), promise=iterate.value)
 
     def step(self, state: BFGSState, evaluation: Evaluation, box: Box) -> BFGSState:
         """Tests the trial; where it is accepted, updates H and begins a search along -H gradient."""
@@ -63,11 +64,15 @@ class BFGS(Method):
         H = symmetric_update(state.H, pair.keep * growth, pair.shift * D, s, w)
         downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
-        trial, direction, search, fresh = aim(
+        trial, direction, search, fresh, promise = aim(
             moved, downhill, pair.fresh, state.direction, box, D=D, first_step=self.first_step
         )
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
-        return BFGSState(iterate, direction, search, H, fresh, D)
+        return BFGSState(iterate, direction, search, H, fresh, D, promise)
+
+    def promise(self, state: BFGSState) -> Array:
+        """Returns g'Hg / 2; after a trial along -D g, what the parabola through this trial promises."""
+        return state.promise
 
     def staying_in_basin(self) -> Method:
         """Returns the method with a short first step."""

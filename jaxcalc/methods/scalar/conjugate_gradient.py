@@ -30,6 +30,7 @@ class ConjugateGradientState(NamedTuple):
     direction: Array  # (n, L)
     search: LineSearch
     fresh: Array  # (L,) the search is along -gradient
+    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -39,11 +40,13 @@ class ConjugateGradient(Method):
 
     takes = "gradients, 4 n numbers"
     suits = "the largest problems"
+    compares_variables = False
 
     def init(self, x0: Array, box: Box) -> ConjugateGradientState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
         iterate, fresh = Iterate.at_start(x0), jnp.ones(x0.shape[1], bool)
-        return ConjugateGradientState(iterate, jnp.zeros_like(x0), line_search.at_rest(iterate.value), fresh)
+        search = line_search.at_rest(iterate.value)
+        return ConjugateGradientState(iterate, jnp.zeros_like(x0), search, fresh, promise=iterate.value)
 
     def step(self, state: ConjugateGradientState, evaluation: Evaluation, box: Box) -> ConjugateGradientState:
         """Tests the trial; where it is accepted, begins a search along a direction conjugate to the last."""
@@ -55,10 +58,16 @@ class ConjugateGradient(Method):
         beta = _beta(dot(gradient, moved.y), gg, gg_old)
         downhill = _direction(gradient, beta, state.direction)
         step_length = _first_length(state.search, dot(gradient, downhill))
-        trial, direction, search, fresh = aim(moved, downhill, before.nit < 0, state.direction, box, step_length)
+        trial, direction, search, fresh, promise = aim(
+            moved, downhill, before.nit < 0, state.direction, box, step_length
+        )
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
         fresh = jnp.where(moved.accepted | moved.exhausted, fresh, state.fresh)
-        return ConjugateGradientState(iterate, direction, search, fresh)
+        return ConjugateGradientState(iterate, direction, search, fresh, promise)
+
+    def promise(self, state: ConjugateGradientState) -> Array:
+        """Returns half of the slope up to the next trial, the only length that is known."""
+        return state.promise
 
 
 def conjugate_gradient() -> ConjugateGradient:

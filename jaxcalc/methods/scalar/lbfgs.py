@@ -35,6 +35,7 @@ class LBFGSState(NamedTuple):
     history: History
     fresh: Array  # (L,) the search is along -D gradient and the history is to be forgotten
     D: Array  # (n, L) what the pairs of the history update to H
+    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -44,6 +45,7 @@ class LBFGS(Method):
 
     takes = "gradients, 20 n numbers"
     suits = "hundreds of variables and more"
+    compares_variables = False
 
     history: int = static_field(10)
     first_step: Array | float | None = None
@@ -54,7 +56,7 @@ class LBFGS(Method):
         pairs, numbers = jnp.zeros((self.history, n, lanes), x0.dtype), jnp.zeros((self.history, lanes), x0.dtype)
         history, search = History(pairs, pairs, numbers), line_search.at_rest(iterate.value)
         fresh = jnp.ones(lanes, bool)
-        return LBFGSState(iterate, jnp.zeros_like(x0), search, history, fresh, D=jnp.ones_like(x0))
+        return LBFGSState(iterate, jnp.zeros_like(x0), search, history, fresh, jnp.ones_like(x0), promise=iterate.value)
 
     def step(self, state: LBFGSState, evaluation: Evaluation, box: Box) -> LBFGSState:
         """Tests the trial; where it is accepted, remembers the pair and begins a search along -H gradient."""
@@ -63,11 +65,15 @@ class LBFGS(Method):
         D = initial_scaling(state.iterate.nit < 0, at.x, at.gradient, state.D)
         history, D, fresh = _remember(state.history, D, state.fresh, moved.s, moved.y)
         downhill = _two_loops(history, D, box.reduced(at.x, at.gradient))
-        trial, direction, search, fresh = aim(
+        trial, direction, search, fresh, promise = aim(
             moved, downhill, fresh, state.direction, box, D=D, first_step=self.first_step
         )
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
-        return LBFGSState(iterate, direction, search, history, fresh, D)
+        return LBFGSState(iterate, direction, search, history, fresh, D, promise)
+
+    def promise(self, state: LBFGSState) -> Array:
+        """Returns g'Hg / 2; after a trial along -D g, what the parabola through this trial promises."""
+        return state.promise
 
     def staying_in_basin(self) -> Method:
         """Returns the method with a short first step."""

@@ -27,6 +27,7 @@ class SteepestDescentState(NamedTuple):
     search: LineSearch
     fresh: Array  # (L,) the first length of the search is a guess from x alone
     values: Array  # (MEMORY, L) the values of the last iterates, the latest last
+    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -37,12 +38,14 @@ class SteepestDescent(Method):
     takes = "gradients, 4 n numbers"
     suits = "easy problems, no learning rate to choose"
     learns_curvature = False
+    compares_variables = False
 
     def init(self, x0: Array, box: Box) -> SteepestDescentState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
         lanes, iterate = x0.shape[1], Iterate.at_start(x0)
         search, values = line_search.at_rest(iterate.value), jnp.full((MEMORY, lanes), -jnp.inf, x0.dtype)
-        return SteepestDescentState(iterate, jnp.zeros_like(x0), search, jnp.ones(lanes, bool), values)
+        fresh = jnp.ones(lanes, bool)
+        return SteepestDescentState(iterate, jnp.zeros_like(x0), search, fresh, values, promise=iterate.value)
 
     def step(self, state: SteepestDescentState, evaluation: Evaluation, box: Box) -> SteepestDescentState:
         """Tests the trial; where it is accepted, begins a search along -gradient."""
@@ -50,12 +53,16 @@ class SteepestDescent(Method):
         moved = move(state, evaluation, box, curvature=None, reference=reference)
         at = moved.iterate
         length, unknown = _spectral_length(dot(moved.s, moved.s), dot(moved.s, moved.y), state.search)
-        trial, direction, search, fresh = aim(moved, -at.gradient, unknown, state.direction, box, length)
+        trial, direction, search, fresh, promise = aim(moved, -at.gradient, unknown, state.direction, box, length)
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
         fresh = jnp.where(moved.accepted | moved.exhausted, fresh, state.fresh)
         later = jnp.concatenate([state.values[1:], at.value[None]])
         values = jnp.where(moved.accepted, later, state.values)
-        return SteepestDescentState(iterate, direction, search, fresh, values)
+        return SteepestDescentState(iterate, direction, search, fresh, values, promise)
+
+    def promise(self, state: SteepestDescentState) -> Array:
+        """Returns half of the slope up to the next trial, the only length that is known."""
+        return state.promise
 
     def default_maxiter(self, n: int) -> int:
         """Returns 10,000: the steps adapt to one curvature at a time, in any dimension."""

@@ -11,7 +11,7 @@ from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Iterate, Method, register
 from jaxcalc.methods.needs import HESSIAN_PRODUCT, WithProduct
-from jaxcalc.methods.parts.trust_radius import SHRINKAGE, adapted_radius, first_radius, reduction_ratio
+from jaxcalc.methods.parts.trust_radius import SHRINKAGE, adapted_radius, first_radius, kept_promise, reduction_ratio
 
 # The model is minimised until its gradient is this share of f's gradient; near a minimum, more exactly.
 FORCING = 0.5
@@ -28,6 +28,7 @@ class TrustNCGState(NamedTuple):
     direction: Array  # (n, L) p, whose product with B is to be evaluated; zero where a trial is
     radius: Array  # (L,), zero before the first product
     predicted: Array  # (L,)
+    promise: Array  # (L,) the predicted fall, infinite while s is sought or the edge of the region cuts s short
     s: Array  # (n, L)
     Bs: Array  # (n, L)
     residual: Array  # (n, L) the model's gradient at s
@@ -44,6 +45,7 @@ class TrustNCG(Method):
     needs = HESSIAN_PRODUCT
     takes = "products of the Hessian with vectors"
     suits = "many variables, saddles"
+    compares_variables = False
 
     def init(self, x0: Array, box: Box) -> TrustNCGState:
         """Returns a state whose trial, the start, is accepted if it is finite; its p serves where the gradient is 0."""
@@ -56,6 +58,7 @@ class TrustNCG(Method):
             direction=p,
             radius=zero,
             predicted=zero,
+            promise=jnp.full_like(zero, jnp.inf),
             s=zeros,
             Bs=zeros,
             residual=-p,
@@ -86,8 +89,16 @@ class TrustNCG(Method):
         products = jnp.where(solving, state.products + 1, 0)
         steepest = jnp.maximum(state.steepest, jnp.sqrt(dot(g, g)))
         indefinite = jnp.where(solving, walk.indefinite, state.indefinite & ~accepted)
+        promise = jnp.where(trying, predicted, jnp.inf)
+        promise = kept_promise(state.promise, accepted, dot(s, s), radius, promise)
         iterate = at._replace(trial=trial, stalled=stalled)
-        return TrustNCGState(iterate, direction, radius, predicted, s, Bs, residual, products, steepest, indefinite)
+        return TrustNCGState(
+            iterate, direction, radius, predicted, promise, s, Bs, residual, products, steepest, indefinite
+        )
+
+    def promise(self, state: TrustNCGState) -> Array:
+        """Returns the fall to the model's minimum; infinite while that is sought, or cut off by the region's edge."""
+        return state.promise
 
     def most_evaluations(self, n: int) -> int:
         """Returns 50 + n: an iteration takes up to n products."""
