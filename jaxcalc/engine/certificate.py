@@ -20,6 +20,9 @@ from jaxcalc.methods.box import Box
 DENSE, KRYLOV = 100, 80
 # The rounding error of the eigenvalues, in units of n eps times the largest.
 ROUNDING = 10.0
+# Eigenvalues and second differences contradict each other where they differ by this share of the larger of both, after
+# the error of the differences is allowed for.
+DISAGREEMENT = 0.25
 # Points that are certified at once: each holds a Hessian.
 AT_ONCE = 64
 
@@ -41,12 +44,18 @@ class PointKind(enum.IntEnum):
     DEGENERATE = 3, "degenerate"
     NOT_CRITICAL = 4, "not critical"
     BOUND_MINIMUM = 5, "minimum at a bound"
+    CONTRADICTORY = 6, "contradictory derivatives"
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Certificate:
     """What the first and second derivatives say of a point, or of N points: then every field has the shape (N,).
+
+    Derivatives are taken by automatic differentiation, whose rules can be wrong at single points: the norm of x has the
+    gradient nan at 0. So the extreme eigenvalues are compared with second differences of the values along their
+    eigenvectors, (f(x + hv) - 2 f(x) + f(x - hv)) / h^2; the kind is "contradictory derivatives" where both disagree
+    beyond every error of such a difference, and where the gradient is nan although the value is finite.
 
     Attributes:
         kind: An integer code of `PointKind`.
@@ -108,12 +117,16 @@ def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate
     projected = jnp.where(free, gradient, 0.0)
     norm = jnp.max(jnp.abs(projected))
     spectrum = _dense_spectrum if x.size <= DENSE else _lanczos_spectrum
-    least, most, index, margin = spectrum(value, x, projected, free)
+    least, most, index, margin, directions = spectrum(value, x, projected, free)
+    # A held variable has a part in an eigenvector only where its eigenvalue is that of free ones.
+    directions = jnp.where(free, directions, 0.0)
+    contradictory = _contradicts(value, x, jnp.stack([least, most]), directions, margin) | jnp.any(jnp.isnan(gradient))
     least, most = (jnp.where(jnp.any(free), eigenvalue, 0.0) for eigenvalue in (least, most))
     at_bound = jnp.any((x <= lower) | (x >= upper))
     critical = jnp.isfinite(norm) & (norm <= gtol) & jnp.all((lower <= x) & (x <= upper))
     convex = (least > margin) | ~jnp.any(free)
     kinds = [
+        (contradictory & (critical | jnp.isnan(norm)), PointKind.CONTRADICTORY),
         (~critical, PointKind.NOT_CRITICAL),
         (~jnp.isfinite(margin), PointKind.DEGENERATE),
         (convex & at_bound, PointKind.BOUND_MINIMUM),
@@ -126,8 +139,43 @@ def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate
     return Certificate(kind.astype(jnp.int32), index.astype(jnp.int32), least, most, margin, norm)
 
 
-def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns the extreme eigenvalues of the free part of the Hessian, how many are negative, and the margin."""
+def _contradicts(value: Callable, x: Array, eigenvalues: Array, directions: Array, margin: Array) -> Array:
+    """Returns whether second differences of value along these directions contradict these eigenvalues.
+
+    Args:
+        value: R^n -> R.
+        x: The point, (n,).
+        eigenvalues: The curvatures that the Hessian has along the directions, (k,).
+        directions: (k, n), of any length; those of length zero are no evidence.
+        margin: The error of the eigenvalues.
+    """
+    f, eps = value(x), jnp.finfo(x.dtype).eps
+    steepest = jnp.max(jnp.abs(eigenvalues))
+
+    def second_difference(v, h):
+        return ((value(x + h * v) - f) - (f - value(x - h * v))) / h**2
+
+    def along(eigenvalue, v):
+        # f changes by its own size over the length sqrt(|f| / curvature); a share of it balances rounding and
+        # truncation.
+        v = v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny)
+        curvature = jnp.maximum(jnp.abs(eigenvalue), 0.01 * steepest)
+        size = jnp.max(jnp.abs(x))
+        length = jnp.sqrt(jnp.abs(f) / curvature)
+        h = eps**0.25 * jnp.where((length > 0) & jnp.isfinite(length), length, jnp.where(size > 0, size, 1))
+        near, far = second_difference(v, h), second_difference(v, 2 * h)
+        error = 4 * jnp.abs(near - far) + 64 * eps * jnp.abs(f) / h**2 + margin
+        differ = jnp.abs(near - eigenvalue) > DISAGREEMENT * jnp.maximum(jnp.abs(near), jnp.abs(eigenvalue)) + error
+        return differ & jnp.any(v != 0)
+
+    return jnp.any(jax.vmap(along)(eigenvalues, directions))
+
+
+def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
+    """Returns the extreme eigenvalues of the free part of the Hessian, how many are negative, the margin, eigenvectors.
+
+    The eigenvectors, (2, n), are those of the extreme eigenvalues.
+    """
     both = free[:, None] & free[None, :]
     whole = hessian(value)
 
@@ -145,10 +193,10 @@ def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> 
     moved = jnp.where(jnp.any(step != 0), 2 * jnp.linalg.norm(jvp(reduced, (x,), (step,))[1]), 0)
     margin = moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(eigenvalues))
     index = jnp.sum(eigenvalues < -margin) - jnp.where(mean < -margin, jnp.sum(~free), 0)
-    return eigenvalues[0], eigenvalues[-1], index, margin
+    return eigenvalues[0], eigenvalues[-1], index, margin, vectors[:, jnp.array([0, -1])].T
 
 
-def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -> tuple[Array, Array, Array, Array]:
+def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
     """Returns the same for many variables, by Lanczos' method: each vector is made orthogonal to all before it."""
     product = hessian_vector_product(value)
     steps = min(KRYLOV, x.size)
@@ -189,4 +237,4 @@ def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array) -
     moved = jnp.where(jnp.any(way != 0), 2 * jnp.max(jnp.linalg.norm(jnp.where(free, changes, 0.0), axis=1)), 0)
     margin = residual + moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(values))
     index = jnp.sum(values < -margin) - jnp.where(diagonal[0] < -margin, jnp.sum(~used), 0)
-    return values[0], values[-1], index, margin
+    return values[0], values[-1], index, margin, (basis.T @ extreme).T

@@ -160,3 +160,17 @@ def test_third_derivatives_that_do_not_exist_matter_only_on_the_way():
     certificate = jc.certify(lambda v: v[0] ** 2.0 + v[1] ** 2.0, jnp.zeros(2))
     assert certificate.kind_name == "minimum"
     assert certificate.min_eigenvalue == certificate.max_eigenvalue == 2
+
+
+def test_derivatives_that_contradict_the_values_are_said():
+    """JAX's rules are wrong at single points: beta's logarithm at (1, 1), sinc next to 0, the norm at 0."""
+
+    def entropy(v):
+        return jax.scipy.special.betaln(v[0], v[1]) + v[0] + v[1]
+
+    assert jc.certify(entropy, jnp.array([1.0, 1.0])).kind_name == "contradictory derivatives"
+    assert jc.certify(lambda v: -jnp.sinc(v[0]), jnp.array([1e-9])).kind_name == "contradictory derivatives"
+    assert jc.certify(lambda v: jnp.linalg.norm(v) ** 2, jnp.zeros(2)).kind_name == "contradictory derivatives"
+    # The same functions where the rules are right, and a point whose curvature is zero.
+    assert jc.certify(lambda v: -jnp.sinc(v[0]), jnp.array([0.0])).kind_name == "minimum"
+    assert jc.certify(lambda v: jnp.sum(v**4) + 1e3, jnp.zeros(2)).kind_name == "degenerate"

@@ -139,7 +139,10 @@ def all_critical_points(
         found = field.zeros(spread(region, count, seed)[seen:], accuracy, found)
         certificate = blocks.certify(found.x, found.problem)
         total = int(np.sum((-1.0) ** certificate.index))
-        regular = expected is not None and not np.isin(certificate.kind, PointKind.DEGENERATE).any()
+        regular = (
+            expected is not None
+            and not np.isin(certificate.kind, (PointKind.DEGENERATE, PointKind.CONTRADICTORY)).any()
+        )
         if not regular or total == expected:
             break
     value = blocks.values(found.x, found.problem)
