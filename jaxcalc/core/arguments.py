@@ -121,6 +121,12 @@ def as_floating(x: PyTree) -> PyTree:
     return jax.tree.map(convert, x)
 
 
+def at_least_single(*arrays: Any) -> Any:
+    """Returns the dtype that holds the numbers of all these arrays, float32 at least, in all modes of promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*arrays, jnp.float32)
+
+
 def not_one_number(output: PyTree, kind: Any = jnp.floating) -> str | None:
     """Says what a function's output is instead of one number of this kind, an array of shape (); None if it is one."""
     if not jax.tree_util.all_leaves([output]) or not hasattr(output, "dtype"):

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from jaxcalc.core.tracing import own_promotion, reverse_mode
+
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
 
@@ -34,12 +36,13 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
         for fun in functions:
             if not any(_identity(fun) in known[2:] for known in _programs):
                 _count(fun)
+
         # The closure holds no function strongly: the caller does, while a call traces.
-        _programs[key] = jax.jit(
-            lambda static, *operands: run([reference() for reference in references], static, *operands),
-            static_argnums=0,
-            **options,
-        )
+        def program(static, *operands):
+            with own_promotion() as callers, reverse_mode():
+                return run([callers(reference()) for reference in references], static, *operands)
+
+        _programs[key] = jax.jit(program, static_argnums=0, **options)
     return _programs[key]
 
 

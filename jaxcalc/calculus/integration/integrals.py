@@ -17,6 +17,7 @@ from jaxcalc.calculus.integration.definite import ClosesOverTracer, IntegralOpti
 from jaxcalc.core.arguments import as_real, as_tuple, require_functions, whole_number
 from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import compiled
+from jaxcalc.core.tracing import own_promotion
 
 MESSAGES = {
     IntegralStatus.SUCCESS: "the error is at most max(epsabs, epsrel |value|)",
@@ -255,7 +256,8 @@ def _integral(
                 return compiled(_own_program, [f], compiler_options=_compiler_options(a.shape[-1]))(options, *operands)
         except ClosesOverTracer:
             pass
-    return Integral(*definite_integrals(f, options, *operands))
+    with own_promotion() as callers:
+        return Integral(*definite_integrals(callers(f), options, *operands))
 
 
 def _compiler_options(d: int) -> dict[str, Any] | None:

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    as_tuple,
+    at_least_single,
+    one_of,
+    real_arrays,
+    require_functions,
+    whole_number,
+)
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.engine.status import Status
@@ -114,7 +122,7 @@ def multistart(
     auto = isinstance(starts, str) and one_of("starts", starts, ["auto"]) == "auto"
     own = None if auto or isinstance(starts, int | np.integer) else real_arrays("x0 (the starts)", starts)
     box = search_box(bounds, own)
-    dtype = jnp.result_type(*jax.tree.leaves(box.lower), jnp.float32)
+    dtype = at_least_single(*jax.tree.leaves(box.lower))
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
     blocks = Blocks(fun, known, many, box, chosen, given.given(), scale)
     rows = None if own is None else blocks.as_rows(own)
