@@ -27,6 +27,7 @@ from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
 from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, joined
 from jaxcalc.optimize.multistart.result import Coverage, Minima, coverage
 from jaxcalc.optimize.multistart.search import Region, search, spread
+from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
     import optax
@@ -51,6 +52,7 @@ def multistart(
     gtol: float | None = None,
     maxiter: int | None = None,
     maxfev: int = 200_000,
+    **scipy: Any,
 ) -> Any:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
@@ -88,6 +90,7 @@ def multistart(
             float32.
         maxiter: The most iterations of each descent; by default the method's own.
         maxfev: No search round is begun that would likely take more evaluations for one problem; 0 for no search.
+        scipy: SciPy's other keywords, as in `minimize`, for the descents: `tol` and `options` of gtol and maxiter.
 
     Returns:
         A `Minima`; with many a list of P of them.
@@ -109,7 +112,10 @@ def multistart(
     Source: C. Boender and A. Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods (1987);
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
-    require_functions([fun])
+    require_functions([fun], several=False)
+    if scipy:
+        given = translated("multistart", scipy, {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev})
+        gtol, maxiter = given["gtol"], given["maxiter"]
     data = Data(arrays("args", as_tuple(args)), arrays("shared", as_tuple(shared)))
     chosen = chosen_method(method).staying_in_basin()
     known = jax.tree.map(jax.lax.stop_gradient, data)
