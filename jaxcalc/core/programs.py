@@ -32,7 +32,8 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
     """
     key = (run, repr(options), *(_identity(fun) for fun in functions))
     if key not in _programs:
-        references = [_reference(fun, lambda _: _programs.pop(key, None)) for fun in functions]
+        programs = _programs  # at the interpreter's end objects may outlive the names of this module
+        references = [_reference(fun, lambda _: programs.pop(key, None)) for fun in functions]
         for fun in functions:
             if not any(_identity(fun) in known[2:] for known in _programs):
                 _count(fun)
@@ -54,8 +55,13 @@ def _identity(fun: Callable) -> Hashable:
 
 
 def _reference(fun: Callable, on_death: Callable) -> Callable[[], Any]:
+    """Returns () -> fun, which does not keep fun alive; on_death is called when it is collected."""
+    if isinstance(fun, types.MethodType):
+        # `weakref.WeakMethod` fails in Python 3.11 where an object and its class are collected together.
+        owner, function = (_reference(part, on_death) for part in (fun.__self__, fun.__func__))
+        return lambda: types.MethodType(function(), owner())
     try:
-        return (weakref.WeakMethod if isinstance(fun, types.MethodType) else weakref.ref)(fun, on_death)
+        return weakref.ref(fun, on_death)
     except TypeError:  # the few callables that cannot be referenced weakly, such as built-in functions' kin
         return lambda: fun
 
