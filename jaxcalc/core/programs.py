@@ -54,7 +54,7 @@ def _identity(fun: Callable) -> Hashable:
     return id(fun)
 
 
-def _reference(fun: Callable, on_death: Callable) -> Callable[[], Any]:
+def _reference(fun: Any, on_death: Callable) -> Callable[[], Any]:
     """Returns () -> fun, which does not keep fun alive; on_death is called when it is collected."""
     if isinstance(fun, types.MethodType):
         # `weakref.WeakMethod` fails in Python 3.11 where an object and its class are collected together.

@@ -69,7 +69,7 @@ def own_promotion() -> Iterator[Callable[[Callable], Callable]]:
         A function that takes a function of the caller's and returns it as it was outside: called in the modes that
         held there, with errors that say the mend, as `explained` has them.
     """
-    rank, dtype = jax.config.jax_numpy_rank_promotion, jax.config.jax_numpy_dtype_promotion
+    rank, dtype = (getattr(jax.config, name) for name in ("jax_numpy_rank_promotion", "jax_numpy_dtype_promotion"))
 
     def callers(fun: Callable) -> Callable:
         fun = explained(fun)

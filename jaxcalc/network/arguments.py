@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from jaxcalc import methods
 from jaxcalc.core.arguments import arrays, function_name, require_one_number, whole_number
+from jaxcalc.core.tracing import explained
 from jaxcalc.network.gradients import Computation
 from jaxcalc.network.training import Plan
 
@@ -69,7 +70,7 @@ def parameter_shapes(init: Callable, key: Array) -> Any:
             f"init is a function of a random key that returns parameters, not a {type(init).__name__}. For parameters "
             "that are there already, from which all seeds start, write init=lambda key: params, once."
         )
-    params = jax.eval_shape(init, key)
+    params = jax.eval_shape(explained(init), key)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise ValueError("init returned no parameters: a pytree without arrays.")
@@ -89,7 +90,8 @@ def require_scalar_function(name: str, fun: Callable, params: Any, data: Any, ki
     """
     if not callable(fun):
         raise TypeError(f"{name} is a function of (params, batch), not a {type(fun).__name__}.")
-    require_one_number(name, jax.eval_shape(lambda params: fun(params, data), params), kind=kind)
+    traced = explained(fun)
+    require_one_number(name, jax.eval_shape(lambda params: traced(params, data), params), kind=kind)
 
 
 def require_factory(optimizer: Any) -> None:

@@ -120,10 +120,9 @@ def test_keywords_of_scipy_that_mean_the_same():
     nothing: dict[str, Any] = {"jac": None, "hess": None, "callback": None, "constraints": ()}
     usual = jc.minimize(rosenbrock, start, gtol=1e-2, maxiter=30, maxfev=80)
     options = {"gtol": 1e-2, "maxiter": 30, "maxfun": 80, "disp": False, "norm": np.inf}
-    for keywords in (
-        {"options": options},
-        {"tol": 1e-2, "maxiter": 30, "options": {"maxfev": 80, "return_all": False}},
-    ):
+    mixed = {"tol": 1e-2, "maxiter": 30, "options": {"maxfev": 80, "return_all": False}}
+    ways: list[dict[str, Any]] = [{"options": options}, mixed]
+    for keywords in ways:
         result = jc.minimize(rosenbrock, start, **nothing, **keywords)
         assert jax.tree.all(jax.tree.map(np.array_equal, result, usual))
     sides: Any = (-jnp.ones(2), jnp.ones(2))
