@@ -138,7 +138,7 @@ def test_a_class_that_is_excluded_costs_nothing():
 @pytest.mark.parametrize("kind", [list, np.int8, np.uint32, bool])
 def test_labels_in_any_form(kind):
     logits, labels = jax.random.normal(jax.random.key(0), (5, 300)), np.array([1, 44, 45, 7, 0])
-    given = {list: labels.tolist(), bool: labels[:, None] == np.arange(300)}.get(kind)
+    given: Any = {list: labels.tolist(), bool: labels[:, None] == np.arange(300)}.get(kind)
     expected = -np.mean(jax.nn.log_softmax(logits)[np.arange(5), labels])
     given = labels.astype(kind) if given is None else given
     np.testing.assert_allclose(network.cross_entropy(logits, given), expected)
