@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcalc.core.arguments import as_real, function_name, not_one_number
+from jaxcalc.core.tracing import explained
+
+ONE_PER_VARIABLE = "a vector field returns one component per variable"
 
 
 def promoted(x):
@@ -35,9 +38,10 @@ def _real_output(y, f: Callable) -> jax.Array:
 
 def scalar_valued(f: Callable) -> Callable[..., jax.Array]:
     """Returns f with a check: a call raises a TypeError unless f returns one real number, an array of shape ()."""
+    values = explained(f)
 
     def scalar(*args):
-        y = f(*args)
+        y = values(*args)
         y = _real_output(y, f) if jax.tree_util.all_leaves([y]) else y
         given = not_one_number(y)
         if given is not None:
@@ -52,9 +56,10 @@ def scalar_valued(f: Callable) -> Callable[..., jax.Array]:
 
 def real_valued(F: Callable) -> Callable:
     """Returns F with a check: a call raises a TypeError unless F returns a pytree of at least one real array."""
+    values = explained(F)
 
     def real(x):
-        y = F(x)
+        y = values(x)
         if not jax.tree.leaves(y):
             raise TypeError(
                 f"{function_name(F)} returned a {type(y).__name__} without numbers; return an array or a pytree"
@@ -70,7 +75,9 @@ def vector_field(F: Callable) -> Callable:
 
     def field(x):
         y = values(x)
-        _require_match(y, x, f"what {function_name(F)} returned", "a vector field returns one component per variable")
+        several = isinstance(y, list | tuple) and not isinstance(x, list | tuple)
+        mend = "return one array, made of the components by jnp.stack([...])" if several else ONE_PER_VARIABLE
+        _require_match(y, x, f"what {function_name(F)} returned", mend)
         return y
 
     return field

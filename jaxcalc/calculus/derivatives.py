@@ -5,6 +5,7 @@ themselves. Integer arguments are promoted to the default float; floating argume
 function are checked while JAX traces the function, so a check costs no evaluation and no time in compiled code.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
 from jaxcalc.calculus.modes import jvp, symmetric_jacobian, symmetric_product
-from jaxcalc.core.arguments import as_real, whole_number
+from jaxcalc.core.arguments import as_real, function_name, whole_number
+from jaxcalc.core.tracing import reverse_mode
 
 
 def secant_slope(f: Callable, a: ArrayLike, b: ArrayLike) -> jax.Array:
@@ -89,12 +91,12 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
     does not depend on x_argnum contributes 0.
 
     Args:
-        f: R x ... x R -> R; it is given scalars.
+        f: R x ... x R -> R; it is given scalars by position.
         argnum: The position of x_argnum among the arguments, counted from 0.
 
     Returns:
-        A function of the same arguments as f, whose result has their broadcast shape. Only x_argnum is promoted to a
-        float; the other arguments keep their dtypes.
+        A function of the same arguments as f, by position or by name, whose result has their broadcast shape. Only
+        x_argnum is promoted to a float; the other arguments keep their dtypes.
 
     Raises:
         TypeError: If argnum is not a whole number; when called, if x_argnum is complex or f does not return a real
@@ -114,15 +116,31 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
     def slope(*xs):
         return _forward_derivative(lambda x: values(*xs[:argnum], x, *xs[argnum + 1 :]))(xs[argnum])
 
-    def partial(*xs: ArrayLike) -> jax.Array:
+    def partial(*xs: ArrayLike, **named: ArrayLike) -> jax.Array:
+        xs = _by_position(f, xs, named) if named else xs
         if argnum >= len(xs):
-            raise ValueError(
-                f"argnum is {argnum}, but there are only {len(xs)} arguments; "
-                "they are counted from 0 and must be given by position"
-            )
+            raise ValueError(f"argnum is {argnum}, but there are only {len(xs)} arguments; they are counted from 0")
         return jnp.vectorize(slope)(*xs[:argnum], as_real(xs[argnum], f"argument {argnum}"), *xs[argnum + 1 :])
 
     return partial
+
+
+def _by_position(f: Callable, xs: tuple, named: dict[str, Any]) -> tuple:
+    """Returns the arguments of f in the order of its parameters; those between them get their defaults."""
+    try:
+        bound = inspect.signature(f).bind(*xs, **named)
+    except ValueError:  # of a built-in function
+        raise TypeError(f"{function_name(f)} does not tell the names of its arguments: give them by position") from None
+    except TypeError as error:
+        raise TypeError(f"{function_name(f)}: {error}") from None
+    if bound.kwargs:
+        bound.apply_defaults()
+    if bound.kwargs:
+        raise TypeError(
+            f"{function_name(f)} takes {', '.join(bound.kwargs)} by name alone, but only arguments by position are "
+            "differentiated and broadcast: bind the others first, with functools.partial"
+        )
+    return bound.args
 
 
 def gradient(f: Callable) -> Callable[[Any], Any]:
@@ -148,7 +166,7 @@ def gradient(f: Callable) -> Callable[[Any], Any]:
     The example is Farley's (2019); the method is Linnainmaa's (1976).
     """
     slope = jax.grad(scalar_valued(f))
-    return lambda x: slope(promoted(x))
+    return reverse_mode()(lambda x: slope(promoted(x)))
 
 
 def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
@@ -238,7 +256,7 @@ def hessian(f: Callable) -> Callable[[Any], Any]:
          [4. 0.]]
     """
     curvature = symmetric_jacobian(jax.grad(scalar_valued(f)))
-    return lambda x: curvature(promoted(x))
+    return reverse_mode()(lambda x: curvature(promoted(x)))
 
 
 def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
@@ -265,6 +283,7 @@ def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
     """
     slope = jax.grad(scalar_valued(f))
 
+    @reverse_mode()
     def product(x: Any, v: Any) -> Any:
         x = promoted(x)
         return symmetric_product(slope, x, matching(v, x))[1]

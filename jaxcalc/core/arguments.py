@@ -10,9 +10,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 PyTree = Any
+
+# What to do with the leaves of a pytree that are no arrays.
+PARTITION = (
+    ". Give the arrays alone and let fun close over the rest. An Equinox module is parted by params, static = "
+    "eqx.partition(module, eqx.is_inexact_array) and put together inside fun by eqx.combine(params, static)."
+)
 
 
 def as_tuple(args: Any) -> tuple:
@@ -87,7 +94,8 @@ def arrays(name: str, tree: PyTree) -> PyTree:
             return jnp.asarray(leaf)
         except (TypeError, ValueError) as error:
             label = f"{name}{jax.tree_util.keystr(path)}"
-            raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array: {error}") from None
+            mend = PARTITION if callable(leaf) else f": {error}"
+            raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array{mend}") from None
 
     return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=_is_list_of_numbers)
 
@@ -112,6 +120,15 @@ def real_arrays(name: str, tree: PyTree) -> PyTree:
     return converted
 
 
+def require_known(what: str, value: Any) -> None:
+    """Raises a TypeError where an array of a result, which `what` is made from, is traced and has no value yet."""
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{what} needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. Return "
+            "the result from the transformed function and ask there; inside, use its codes, such as status or kind."
+        )
+
+
 def as_floating(x: PyTree) -> PyTree:
     """Returns arrays in the dtypes in which a function receives them: their own, of integers the default float."""
 
@@ -119,6 +136,12 @@ def as_floating(x: PyTree) -> PyTree:
         return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.result_type(float))
 
     return jax.tree.map(convert, x)
+
+
+def at_least_single(*arrays: Any) -> Any:
+    """Returns the dtype that holds the numbers of all these arrays, float32 at least, in all modes of promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*arrays, jnp.float32)
 
 
 def not_one_number(output: PyTree, kind: Any = jnp.floating) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from jaxcalc.core.tracing import own_promotion, reverse_mode
+
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
 
@@ -30,16 +32,18 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
     """
     key = (run, repr(options), *(_identity(fun) for fun in functions))
     if key not in _programs:
-        references = [_reference(fun, lambda _: _programs.pop(key, None)) for fun in functions]
+        programs = _programs  # at the interpreter's end objects may outlive the names of this module
+        references = [_reference(fun, lambda _: programs.pop(key, None)) for fun in functions]
         for fun in functions:
             if not any(_identity(fun) in known[2:] for known in _programs):
                 _count(fun)
+
         # The closure holds no function strongly: the caller does, while a call traces.
-        _programs[key] = jax.jit(
-            lambda static, *operands: run([reference() for reference in references], static, *operands),
-            static_argnums=0,
-            **options,
-        )
+        def program(static, *operands):
+            with own_promotion() as callers, reverse_mode():
+                return run([callers(reference()) for reference in references], static, *operands)
+
+        _programs[key] = jax.jit(program, static_argnums=0, **options)
     return _programs[key]
 
 
@@ -50,9 +54,14 @@ def _identity(fun: Callable) -> Hashable:
     return id(fun)
 
 
-def _reference(fun: Callable, on_death: Callable) -> Callable[[], Any]:
+def _reference(fun: Any, on_death: Callable) -> Callable[[], Any]:
+    """Returns () -> fun, which does not keep fun alive; on_death is called when it is collected."""
+    if isinstance(fun, types.MethodType):
+        # `weakref.WeakMethod` fails in Python 3.11 where an object and its class are collected together.
+        owner, function = (_reference(part, on_death) for part in (fun.__self__, fun.__func__))
+        return lambda: types.MethodType(function(), owner())
     try:
-        return (weakref.WeakMethod if isinstance(fun, types.MethodType) else weakref.ref)(fun, on_death)
+        return weakref.ref(fun, on_death)
     except TypeError:  # the few callables that cannot be referenced weakly, such as built-in functions' kin
         return lambda: fun
 

@@ -17,6 +17,7 @@ from jax import Array
 
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.shards import type_of_one, varying_axes, varying_over
+from jaxcalc.core.tracing import own_promotion
 from jaxcalc.engine.problem import Problem
 
 PyTree = Any
@@ -37,7 +38,8 @@ class ClosedFunction:
             arrays = [next(args if is_own else shared) for is_own in own]
             count = len(arrays) - self._constants
             inputs = [*jax.tree.leaves(x), *arrays[:count]]
-            return jax.tree.unflatten(self._output, jax.core.eval_jaxpr(self._jaxpr, arrays[count:], *inputs))
+            outputs = jax.core.eval_jaxpr(self._jaxpr, arrays[count:], *inputs)
+            return jax.tree.unflatten(self._output, map(jnp.asarray, outputs))  # a constant is no array yet
 
         return fun
 
@@ -72,6 +74,7 @@ def refilling(solve: Callable[[Sequence[bool], Problem], PyTree], own: Sequence[
         return solve(own, problem)
 
     @run.def_vmap
+    @own_promotion()
     def mapped(size, batched, problem):
         (batched,) = batched
         if any(jax.tree.leaves(batched.method)):

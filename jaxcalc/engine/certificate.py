@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxcalc.calculus.derivatives import hessian, hessian_vector_product
 from jaxcalc.calculus.modes import jvp
+from jaxcalc.core.arguments import require_known
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.methods.box import Box
@@ -78,6 +79,7 @@ class Certificate:
     @property
     def kind_name(self) -> Any:
         """The kind as a word, or a list of words for N points. Made on the host."""
+        require_known("kind_name", self.kind)
         codes = np.asarray(self.kind)
         return PointKind(int(codes)).words if codes.ndim == 0 else [PointKind(code).words for code in codes.tolist()]
 

@@ -27,6 +27,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.core.shards import varying_axes
+from jaxcalc.core.tracing import own_promotion
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.linear_solves import LinearSolve
 from jaxcalc.engine.problem import Problem
@@ -54,6 +55,7 @@ def differentiable(
     def solution(problem):
         return solve(problem)
 
+    @own_promotion()
     def rule(primals, tangents):
         (problem,), (tangent,) = primals, tangents
         result = solution(problem)

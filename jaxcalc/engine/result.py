@@ -10,7 +10,15 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxcalc.core.arguments import require_known
 from jaxcalc.engine.status import Status, is_success, words_of
+
+# The cause, in most programs, of a derivative that is not finite where its value is.
+POISONED = (
+    "A finite value whose derivative is nan comes from jnp.where around a formula that has no derivative there, such "
+    "as where(x > 0, sqrt(x), 0) at 0: let a where of its own keep the formula's argument inside the domain, "
+    "where(x > 0, sqrt(where(x > 0, x, 1)), 0)."
+)
 
 
 @jax.tree_util.register_dataclass
@@ -60,15 +68,17 @@ class OptimizeResult:
         """What the status says in words; of a batch, a line for each status that occurs. Made on the host.
 
         A SUCCESS at nit 0 is said, since it may mean that the start was the answer, or that gtol is too large for the
-        units of the problem.
+        units of the problem. Where the value is finite and its derivative is not, a further line says what the cause
+        may be.
         """
-        words = words_of(self._on_host("message").status)
+        require_known("message", self.status)
+        words = words_of(self.status)
         at_start = int(np.sum((np.asarray(self.status) == Status.SUCCESS) & (np.asarray(self.nit) == 0)))
-        if not at_start:
-            return words
-        if np.ndim(self.status) == 0:
-            return f"{words}; x is the start, nit 0"
-        return f"{words}\n{at_start} of these SUCCESS: x is the start, nit 0"
+        if at_start and np.ndim(self.status) == 0:
+            words = f"{words}; x is the start, nit 0"
+        elif at_start:
+            words = f"{words}\n{at_start} of these SUCCESS: x is the start, nit 0"
+        return f"{words}\n{POISONED}" if self._derivatives_fail() else words
 
     def check(self) -> "OptimizeResult":
         """Returns the result itself if every problem succeeded.
@@ -76,7 +86,8 @@ class OptimizeResult:
         Raises:
             RuntimeError: Naming how many problems failed, why, and the first of them.
         """
-        failed = np.flatnonzero(~np.atleast_1d(np.asarray(self._on_host("check()").success)))
+        require_known("check()", self.status)
+        failed = np.flatnonzero(~np.atleast_1d(np.asarray(self.success)))
         if failed.size:
             first = "" if np.ndim(self.status) == 0 else f" (the first is problem {failed[0]})"
             total = np.size(self.status)
@@ -152,6 +163,8 @@ class OptimizeResult:
         lines = {"message": self.message.replace("\n", "\n" + " " * 9)}
         if np.ndim(self.status) == 0:
             lines |= {"success": bool(self.success), "status": Status(int(self.status)).name}
+        else:
+            lines["success"] = f"{np.count_nonzero(np.asarray(self.success))} of {np.size(self.status)}"
         values.pop("status")
         with np.printoptions(threshold=24, edgeitems=2):
             lines |= {name: _brief(value) for name, value in values.items() if value is not None}
@@ -160,14 +173,19 @@ class OptimizeResult:
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self)]
 
-    def _on_host(self, what: str) -> "OptimizeResult":
-        """Returns the result itself; raises a TypeError where its values are not known yet."""
-        if isinstance(self.status, Tracer):
-            raise TypeError(
-                f"{what} needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. "
-                "Return the result from the transformed function and ask there; inside, use status and success."
-            )
-        return self
+    def _derivatives_fail(self) -> bool:
+        """Returns whether some problem may have ended because a derivative is nan where its value is finite.
+
+        Of NON_FINITE only the last finite point is known: there the cause may be either.
+        """
+        status = np.asarray(self.status)
+        if np.any(status == Status.NON_FINITE):
+            return True
+        if not np.any(status == Status.INVALID):
+            return False
+        nan = [np.isnan(np.asarray(leaf, float)).reshape(*status.shape, -1) for leaf in jax.tree.leaves(self.jac)]
+        without = np.any(np.concatenate(nan, axis=-1), axis=-1)
+        return bool(np.any((status == Status.INVALID) & np.isfinite(np.asarray(self.fun, float)) & without))
 
 
 def _brief(value: Any) -> str:

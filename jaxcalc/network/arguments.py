@@ -7,11 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from jaxcalc.core.arguments import arrays, require_one_number, whole_number
+from jaxcalc import methods
+from jaxcalc.core.arguments import arrays, function_name, require_one_number, whole_number
+from jaxcalc.core.tracing import explained
 from jaxcalc.network.gradients import Computation
 from jaxcalc.network.training import Plan
 
@@ -62,7 +65,12 @@ def list_of_seeds(seeds: int | Sequence[int]) -> list[int]:
 
 def parameter_shapes(init: Callable, key: Array) -> Any:
     """Returns the shapes and dtypes of the parameters that init makes; raises unless all are floating arrays."""
-    params = jax.eval_shape(init, key)
+    if not callable(init):
+        raise TypeError(
+            f"init is a function of a random key that returns parameters, not a {type(init).__name__}. For parameters "
+            "that are there already, from which all seeds start, write init=lambda key: params, once."
+        )
+    params = jax.eval_shape(explained(init), key)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise ValueError("init returned no parameters: a pytree without arrays.")
@@ -80,7 +88,41 @@ def require_scalar_function(name: str, fun: Callable, params: Any, data: Any, ki
 
     Only the parameters are traced: a cost may check the values of the data, as `cross_entropy` does with labels.
     """
-    require_one_number(name, jax.eval_shape(lambda params: fun(params, data), params), kind=kind)
+    if not callable(fun):
+        raise TypeError(f"{name} is a function of (params, batch), not a {type(fun).__name__}.")
+    traced = explained(fun)
+    require_one_number(name, jax.eval_shape(lambda params: traced(params, data), params), kind=kind)
+
+
+def require_factory(optimizer: Any) -> None:
+    """Raises a TypeError unless this is a function learning_rate -> optax.GradientTransformation, as far as is seen."""
+    wanted = "an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself"
+    if isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"{wanted}; this one has its rate already. Write optax.adam for optax.adam(1e-3), and for one with options "
+            "lambda rate: optax.adam(rate, b1=0.8), once."
+        )
+    if not callable(optimizer):
+        raise TypeError(f"{wanted}, or the name of a method; this is a {type(optimizer).__name__}.")
+    if getattr(methods, function_name(optimizer), None) is optimizer:
+        raise TypeError(
+            f"a method of this library has no learning rate: call it, jaxcalc.methods.{function_name(optimizer)}(...), "
+            "or give its name."
+        )
+
+
+def require_cost_of_data(name: str, data: Any, cost: np.ndarray) -> None:
+    """Raises a ValueError where the cost at the start is NaN in every run, and the data themselves hold NaN."""
+    if not np.all(np.isnan(cost)):
+        return
+    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        bad = np.isnan(np.asarray(leaf, float)) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(1, bool)
+        if bad.any():
+            rows = np.flatnonzero(bad.reshape(len(leaf), -1).any(axis=1))
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} holds nan, in {len(rows)} of {len(leaf)} samples (the first is "
+                f"{rows[0]}), so that the cost is nan before the first step: leave these samples out."
+            )
 
 
 def training_plan(batch_size: int, count: int, micro_batches: int, compute_dtype: Any, devices: Any) -> Plan:

@@ -120,7 +120,8 @@ def compare_optimizers(
             `optimizers` is no optimiser, or an update changes the structure of the parameters or of the optimiser's
             state. This and the next error are raised before anything is compiled.
         ValueError: If lengths disagree, an option is out of range, the budget does not suffice for a single step of a
-            method with second derivatives, or, with `cross_entropy`, a label is not a class.
+            method with second derivatives, the data hold NaN that makes every cost NaN, or, with `cross_entropy`, a
+            label is not a class.
 
     Example:
         >>> import jax
@@ -193,6 +194,8 @@ def _train(task: Task, contestant: Contestant, line: Any, evaluations: dict, tes
     evaluate = compiled(training.evaluate, [task.cost])
     costs = [np.asarray(evaluate(None, state[0], task.data))]
     selection = [costs[0] if task.selection is task.data else np.asarray(evaluate(None, state[0], task.selection))]
+    for kind, held, cost in (("data", task.data, costs[0]), ("validation", task.selection, selection[0])):
+        arguments.require_cost_of_data(kind, held, cost)
     seconds = [time.perf_counter() - began]
     try:
         for number in range(task.epochs):
@@ -276,11 +279,8 @@ def _contestants(task: Task, optimizers: Mapping[str, Any]) -> dict[str, Callabl
         make: Callable = _full_batch if isinstance(optimizer, str | Method) else _mini_batch
         makers[name] = lambda task, make=make, optimizer=optimizer: make(task, optimizer)
         try:
-            if make is _mini_batch and not callable(optimizer):
-                raise TypeError(
-                    "an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself, or "
-                    f"the name of a method; this is a {type(optimizer).__name__}."
-                )
+            if make is _mini_batch:
+                arguments.require_factory(optimizer)
             contestant = makers[name](task)
             jax.eval_shape(functools.partial(_first_step, contestant), task.params)
         except Exception as error:

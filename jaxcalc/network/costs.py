@@ -30,7 +30,7 @@ def mean_squared_error(outputs: Array, targets: Array) -> Array:
 
     Source: C. Gauss, Theoria combinationis observationum (1823).
     """
-    _same_shape(outputs, targets)
+    outputs, targets = _same_shape(outputs, targets)
     return jnp.mean((outputs - targets) ** 2)
 
 
@@ -56,7 +56,7 @@ def quadratic_cost(outputs: Array, targets: Array) -> Array:
 
     Source: M. Nielsen, Neural Networks and Deep Learning (2015); A. Farley, The Calculus of Neural Networks (2019).
     """
-    _same_shape(outputs, targets)
+    outputs, targets = _same_shape(outputs, targets)
     return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1)) / 2
 
 
@@ -68,9 +68,10 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
         labels: Classes as integers from 0 to k - 1, (...), or the probabilities of the classes, (..., k).
 
     Returns:
-        A number.
+        A number. A class of probability 0 costs nothing, also where its logit is -inf.
 
     Raises:
+        TypeError: If labels (...) are not integers.
         ValueError: If the shapes do not fit, or a label is not one of the classes. Labels are checked unless they are
             traced; a traced label that is not one of the classes makes the cost NaN.
 
@@ -81,17 +82,22 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
     Source: J. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990).
     """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     shift = jax.nn.logsumexp(logits, axis=-1)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        _same_shape(logits, labels)
-        return jnp.mean(shift * jnp.sum(labels, axis=-1) - jnp.sum(labels * logits, axis=-1))
-    classes = logits.shape[-1]
+        _require_probabilities(labels, logits)
+        labels = labels.astype(logits.dtype) if labels.dtype == bool else labels
+        # 0 times -inf is NaN; a finite logit keeps its part in the derivative with respect to the probability.
+        excluded = (labels == 0) & (logits == -jnp.inf)
+        terms = labels * jnp.where(excluded, 0, logits)
+        return jnp.mean(shift * jnp.sum(labels, axis=-1) - jnp.sum(terms, axis=-1))
+    labels, classes = _wide(labels), logits.shape[-1]
     if labels.shape != logits.shape[:-1]:
         raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need {logits.shape[:-1]}.")
     if not isinstance(labels, Tracer):
         _require_classes(np.asarray(labels), classes)
     # Compared with every class, because on a CPU that is faster than to gather logits by label.
-    own = labels[..., None] == jnp.arange(classes)
+    own = labels[..., None] == jnp.arange(classes, dtype=labels.dtype).reshape(*[1] * labels.ndim, -1)
     chosen = jnp.sum(jnp.where(own, logits, 0), axis=-1)
     return jnp.mean(jnp.where((labels >= 0) & (labels < classes), shift - chosen, jnp.nan))
 
@@ -113,7 +119,8 @@ def accuracy(logits: Array, labels: Array) -> Array:
 
     Source: T. Hastie, R. Tibshirani and J. Friedman, The Elements of Statistical Learning (2009).
     """
-    return jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    labels = _wide(jnp.asarray(labels))
+    return jnp.mean(jnp.argmax(jnp.asarray(logits), axis=-1).astype(labels.dtype) == labels)
 
 
 def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[Any, tuple], Array]:
@@ -164,6 +171,27 @@ def _require_classes(labels: np.ndarray, classes: int) -> None:
         )
 
 
-def _same_shape(outputs: Array, targets: Array) -> None:
-    if jnp.shape(outputs) != jnp.shape(targets):
-        raise ValueError(f"outputs have shape {jnp.shape(outputs)}, but targets {jnp.shape(targets)}: they must agree.")
+def _wide(labels: Array) -> Array:
+    """Returns labels in a dtype that has a number for every class: those of 8 or 16 bits as int32."""
+    return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
+
+
+def _require_probabilities(labels: Array, logits: Array) -> None:
+    if labels.shape == logits.shape[:-1] != logits.shape:
+        raise TypeError(
+            f"labels of shape {labels.shape} are classes, which are integers; they have dtype {labels.dtype}: write "
+            f"labels.astype(int). Probabilities of the classes have the shape {logits.shape} of the logits."
+        )
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"labels have shape {labels.shape} and dtype {labels.dtype}; logits {logits.shape} need probabilities of "
+            f"the same shape, or classes as integers of shape {logits.shape[:-1]}."
+        )
+
+
+def _same_shape(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Returns both as arrays; raises a ValueError if their shapes differ."""
+    outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
+    if outputs.shape != targets.shape:
+        raise ValueError(f"outputs have shape {outputs.shape}, but targets {targets.shape}: they must agree.")
+    return outputs, targets

@@ -23,8 +23,8 @@ class RangeTest(NamedTuple):
     Attributes:
         learning_rate: The learning rate of each step, (steps,).
         loss: The cost of the batch before each step, for each of S seeds, (S, steps); not finite once a run diverges.
-        smooth: The median of `loss` over the seeds, averaged over the steps so far with weights that fall by the factor
-            0.9 from each step to the one before, (steps,).
+        smooth: The median of `loss` over the seeds, in which NaN counts as infinite, averaged over the steps so far
+            with weights that fall by the factor 0.9 from each step to the one before, (steps,).
     """
 
     learning_rate: np.ndarray
@@ -33,7 +33,16 @@ class RangeTest(NamedTuple):
 
     @property
     def lowest(self) -> float:
-        """The learning rate at which the smoothed cost is lowest."""
+        """The learning rate at which the smoothed cost is lowest.
+
+        Raises:
+            ValueError: If it is finite at no rate.
+        """
+        if not np.any(np.isfinite(self.smooth)):
+            raise ValueError(
+                f"the cost is not finite in at least half of the {len(self.loss)} seeds from the first step on: it "
+                "tells nothing of learning rates. Look for nan in the data and in what init returns."
+            )
         return float(self.learning_rate[np.nanargmin(np.where(np.isfinite(self.smooth), self.smooth, np.nan))])
 
     @property
@@ -106,10 +115,12 @@ def learning_rate_range_test(
     params = arguments.parameter_shapes(init, keys[0])
     arguments.require_scalar_function("cost", cost, params, data)
     floating = jnp.result_type(*jax.tree.leaves(params))
+    arguments.require_factory(optimizer)
     rates = np.geomspace(lowest, highest, whole_number("steps", steps, 2))
     loss = compiled(_growing_rates, [cost, init, optimizer])(plan, keys, jnp.asarray(rates, floating), data)
     loss = np.asarray(loss, float)
-    return RangeTest(rates, loss, _smooth(np.median(loss, axis=0)))
+    # A run that has diverged counts as infinite, so that it does not stand for the others.
+    return RangeTest(rates, loss, _smooth(np.median(np.where(np.isnan(loss), np.inf, loss), axis=0)))
 
 
 def _growing_rates(functions: list[Callable], plan: training.Plan, keys: Array, rates: Array, data: Any) -> Array:

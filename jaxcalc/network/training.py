@@ -16,7 +16,7 @@ from jax import Array
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
-from jaxcalc.methods.scalar.from_optax import accepted
+from jaxcalc.methods.scalar.from_optax import ASKS_FOR_VALUE_FN, VALUE_FN, accepted
 from jaxcalc.network.gradients import Computation, in_precision, value_and_gradient
 
 
@@ -80,7 +80,15 @@ def after_step(factory: Callable, rate: Array, state: tuple[Any, Any], value: Ar
     """Returns parameters and optimiser state of one run after a step, of the cost and its gradient before the step."""
     params, memory = state
     update = factory(rate).update
-    updates, memory = update(gradient, memory, params, **accepted(update, value=value, grad=gradient))
+    try:
+        updates, memory = update(gradient, memory, params, **accepted(update, value=value, grad=gradient))
+    except TypeError as error:
+        if VALUE_FN not in str(error):
+            raise
+        raise TypeError(
+            f"{ASKS_FOR_VALUE_FN}; here a step takes one gradient of one batch. Leave the line search out, "
+            'optax.lbfgs(rate, linesearch=None), or compare the full-batch method "lbfgs" of this library.'
+        ) from error
     _require_same_types("state", state[1], memory)
     _require_same_types("updates", params, updates)
     return optax.apply_updates(params, updates), memory

@@ -1,7 +1,9 @@
 """The checks of optimisation's own arguments: methods, tolerances, bounds and scales, before the caller's code runs."""
 
 import difflib
+import numbers
 import types
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,8 +32,14 @@ SCIPY_METHODS = {
     "trust-exact": '"trust_region"',
     "dogleg": '"trust_region"',
     "tnc": '"lbfgs" or "trust_ncg", which take bounds',
+    "slsqp": '"bfgs" or "lbfgs", which take bounds; other constraints go into fun as a penalty',
+    "trust-constr": '"trust_region", which takes bounds; other constraints go into fun as a penalty',
+    "differential_evolution": "jaxcalc.multistart(fun, bounds)",
+    "basinhopping": "jaxcalc.multistart(fun, bounds)",
 }
 DERIVATIVE_FREE = ("nelder-mead", "powell", "cobyla", "cobyqa")
+# The most entries of bounds that an error repeats.
+MOST_SHOWN = 8
 
 
 def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
@@ -103,12 +111,7 @@ def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:
     """
     if isinstance(bounds, scipy.optimize.Bounds):
         bounds = (bounds.lb, bounds.ub)
-    if isinstance(bounds, list) or (bounds is not None and not (isinstance(bounds, tuple) and len(bounds) == 2)):
-        raise TypeError(
-            f"bounds{label} is a pair (lower, upper) or a scipy.optimize.Bounds, not {_brief(bounds)}. A list of "
-            "pairs, one for each variable, is turned into it by bounds=(numpy.array([low for low, _ in pairs]), "
-            "numpy.array([high for _, high in pairs])), with -inf and inf where there is no bound."
-        )
+    _require_sides(label, bounds, x0)
     if bounds is None or not jax.tree.leaves(bounds):
         return Box()
     lower, upper = (
@@ -119,11 +122,62 @@ def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:
     return Box(lower, upper)
 
 
+def _require_sides(label: str, bounds: Any, x0: Any) -> None:
+    """Raises a TypeError that shows the mend unless bounds is None or has two sides, of the form of x."""
+    is_pair = isinstance(bounds, tuple) and len(bounds) == 2
+    # Where x is a pytree of tuples, a tuple may be a side.
+    if bounds is None or (is_pair and not (_is_list_of_pairs(bounds) and isinstance(x0, jax.Array))):
+        return
+    if not _is_list_of_pairs(bounds):
+        raise TypeError(
+            f"bounds{label} is a pair (lower, upper) or a scipy.optimize.Bounds, not {_brief(bounds)}. A list of "
+            "pairs, one for each variable, is turned into it by bounds=(numpy.array([low for low, _ in pairs]), "
+            "numpy.array([high for _, high in pairs])), with -inf and inf where there is no bound."
+        )
+    by_variable = _as_code(zip(*bounds, strict=True))
+    if len(bounds) == 2:
+        raise TypeError(
+            f"bounds{label} is {bounds!r}, which may be two pairs (low, high) or the two sides (lower, upper). For "
+            f"pairs, as in SciPy, write bounds={by_variable}; for sides bounds={_as_code(bounds)}."
+        )
+    raise TypeError(
+        f"bounds{label} is a pair (lower, upper) or a scipy.optimize.Bounds, not {_brief(bounds)}. For pairs "
+        f"(low, high), one for each variable, write bounds={by_variable}."
+    )
+
+
+def _is_list_of_pairs(bounds: Any) -> bool:
+    """Returns whether bounds are pairs (low, high) of numbers or None, as SciPy takes them, in a list or a tuple."""
+
+    def is_pair(entry: Any) -> bool:
+        return (
+            isinstance(entry, tuple | list)
+            and len(entry) == 2
+            and all(end is None or isinstance(end, numbers.Real) for end in entry)
+        )
+
+    whole = isinstance(bounds, list) or (isinstance(bounds, tuple) and all(isinstance(pair, tuple) for pair in bounds))
+    return whole and len(bounds) > 0 and all(map(is_pair, bounds))
+
+
+def _as_code(sides: Iterable) -> str:
+    """Returns Python that makes two arrays of these sides, None being no bound; long ones are cut short."""
+
+    def array(side: Sequence, infinite: str) -> str:
+        entries = [infinite if end is None else str(end) for end in side]
+        return f"numpy.array([{', '.join(entries if len(entries) <= MOST_SHOWN else [*entries[:MOST_SHOWN], '...'])}])"
+
+    lower, upper = sides
+    return f"({array(lower, '-numpy.inf')}, {array(upper, 'numpy.inf')})"
+
+
 def search_box(bounds: Any, starts: Any) -> Box:
     """Returns a box to search, in the form of x without a problem axis; finite unless starts, (K, ...), are given."""
     if starts is None:
         if isinstance(bounds, scipy.optimize.Bounds):
             bounds = (bounds.lb, bounds.ub)
+        if _is_list_of_pairs(bounds):
+            _require_sides("", bounds, jnp.zeros(len(bounds)))
         if not isinstance(bounds, tuple) or len(bounds) != 2 or any(side is None for side in bounds):
             raise TypeError(
                 f"bounds is a pair (lower, upper) of arrays in the form of x, or a scipy.optimize.Bounds; it is "
@@ -171,7 +225,7 @@ def scales(label: str, scale: Any, x0: Any, batch: bool) -> Any:
 
 def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
     """Returns a side of the bounds, or a scale, in the form of x0; None stands for `missing`, one number for all."""
-    if isinstance(side, list) and isinstance(x0, jax.Array):
+    if isinstance(side, list | tuple) and isinstance(x0, jax.Array):
         side = jnp.asarray(side)
     try:
         side = jax.tree.broadcast(side, x0, is_leaf=lambda entry: entry is None)

@@ -13,6 +13,7 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, scales, tolerances
+from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
     import optax
@@ -34,6 +35,7 @@ def minimize(
     history: int = 0,
     has_aux: bool = False,
     unconverged: str = "nan",
+    **scipy: Any,
 ) -> OptimizeResult:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
 
@@ -62,13 +64,16 @@ def minimize(
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
             those of the formula at the last point.
+        scipy: SciPy's other keywords: `tol`, which is gtol, and `options`, a dict of gtol, maxiter and maxfev or
+            maxfun. For the others the error says what to write.
 
     Returns:
         The result: x, fun, jac, status, success, message, nit, nfev. Values that are not finite, or an option out of
         range under `jit`, are a status, never an exception; `result.check()` raises if the problem did not succeed.
 
     Raises:
-        TypeError: If fun does not return one real number, or x0 is not made of real numbers.
+        TypeError: If fun cannot be traced by JAX or does not return one real number, x0 is not made of real numbers, or
+            a keyword is SciPy's and means something else here.
         ValueError: If the method does not exist or an option is out of range.
 
     Example:
@@ -81,15 +86,18 @@ def minimize(
 
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
     """
-    require_functions([fun])
+    require_functions([fun], several=False)
     x0 = real_arrays("x0", x0)
+    given = {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
+    if scipy:
+        given = translated("minimize", scipy, given)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
         args=arrays("args", as_tuple(args)),
         box=box("", bounds, x0, batch=False),
         scale=scales("", scale, x0, batch=False),
-        tolerances=tolerances("", None, gtol=gtol, maxiter=maxiter, maxfev=maxfev, ftol=ftol, xtol=xtol),
+        tolerances=tolerances("", None, **given),
     )
     return solve_one(fun, problem, _options(history, has_aux, unconverged))
 
@@ -113,6 +121,7 @@ def minimize_many(
     has_aux: bool = False,
     unconverged: str = "nan",
     certify: bool = False,
+    **scipy: Any,
 ) -> Any:
     """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
 
@@ -150,6 +159,7 @@ def minimize_many(
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
             those of the formula at the last point.
         certify: Whether to say of every x what kind of point it is, as `certify` does, in `result.certificate`.
+        scipy: SciPy's other keywords, as in `minimize`.
 
     shared, method, bounds, scale, gtol, maxiter, maxfev, ftol and xtol may be lists of length k where fun is one; a
     tuple or an array is common to all.
@@ -159,7 +169,8 @@ def minimize_many(
         whose values are not finite has a status of its own and does not touch the others.
 
     Raises:
-        TypeError: If fun does not return one real number, or x0 is not made of real numbers.
+        TypeError: If fun cannot be traced by JAX or does not return one real number, x0 is not made of real numbers, or
+            a keyword is SciPy's and means something else here.
         ValueError: If a leaf of x0 or args lacks the leading axis N, the method does not exist, or an option is out
             of range.
 
@@ -178,6 +189,8 @@ def minimize_many(
     )
     given = {"x0": x0, "args": args, "shared": shared, "method": method, "bounds": bounds, "scale": scale}
     given |= {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
+    if scipy:
+        given = translated("minimize_many", scipy, given)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
     if not isinstance(fun, list | tuple):

@@ -545,6 +545,26 @@ class TestMessages:
         with pytest.raises(ValueError, match="argnum is 2, but there are only 2 arguments; they are counted from 0"):
             partial_derivative(jnp.multiply, 2)(1.0, 2.0)
 
+    def test_arguments_by_name(self):
+        def f(x, y=2.0, z=5.0):
+            return x * y**2 + z
+
+        assert partial_derivative(f, 0)(1.0, y=3.0) == 9
+        assert partial_derivative(f, 1)(x=2.0, y=3.0) == 12
+        assert partial_derivative(f, 0)(1.0, z=3.0) == 4
+        assert partial_derivative(f, 0)(jnp.ones(3), y=jnp.arange(3.0)).tolist() == [0, 1, 4]
+        assert jax.jit(partial_derivative(f, 1))(2, y=3.0) == 12
+        with pytest.raises(TypeError, match="f: got an unexpected keyword argument 'w'"):
+            partial_derivative(f, 0)(1.0, w=3.0)
+        with pytest.raises(TypeError, match="takes y by name alone"):
+            partial_derivative(lambda x, *, y: x * y, 0)(1.0, y=3.0)
+
+    @pytest.mark.parametrize("operator", [curl, divergence])
+    @pytest.mark.parametrize("kind", [list, tuple])
+    def test_fields_that_return_a_list(self, operator, kind):
+        with pytest.raises(ValueError, match=r"made of the components by jnp\.stack"):
+            operator(lambda x: kind([-x[1], x[0]]))(jnp.ones(2))
+
     @pytest.mark.parametrize("operator", [directional_derivative(potential), hessian_vector_product(potential)])
     def test_vectors_that_do_not_match(self, operator):
         with pytest.raises(ValueError, match=r"v has shape \(2,\), but must have that of x, \(3,\).*broadcast_to"):

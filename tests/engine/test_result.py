@@ -111,3 +111,31 @@ def test_text_under_jit():
     seen = []
     jax.jit(lambda c: seen.append(repr(jc.minimize(bowl, jnp.zeros(3), (c,)))))(CENTRES[0])
     assert "under a transformation" in seen[0]
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        lambda x: jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0)),
+        lambda x: jnp.sum(jnp.where(x == 0, 1, jnp.sin(x) / x)),
+    ],
+)
+def test_masks_that_poison_a_derivative(masked):
+    """The value is finite at the start, and the derivative is nan."""
+    result = jc.minimize_many(masked, jnp.zeros((2, 3)), lanes=2, maxiter=1)
+    assert np.isfinite(result.fun).all()
+    assert "2 of 2 INVALID" in result.message
+    assert "let a where of its own keep the formula's argument inside the domain" in result.message
+
+
+def test_other_ends_say_nothing_of_masks(batch):
+    assert "where" not in batch.message
+    assert "where" not in batch[0].message
+    assert "success: 99 of 100" in repr(batch)
+
+
+def test_certificates_and_integrals_under_jit():
+    with pytest.raises(TypeError, match=r"kind_name needs .* not known under jax\.jit"):
+        jax.jit(lambda x: jc.certify(bowl, x, (CENTRES[0],)).kind_name)(CENTRES[0])
+    with pytest.raises(TypeError, match=r"message needs .* not known under jax\.jit"):
+        jax.jit(lambda b: jc.integrate(jnp.sin, 0.0, b).message)(1.0)

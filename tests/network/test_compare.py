@@ -316,7 +316,14 @@ def test_bad_input_is_refused_before_anything_is_compiled():
         ({"compute_dtype": "int8"}, ValueError, "compute_dtype must be floating"),
         ({"optimizers": {"newton": "trust_region"}, "epochs": 1}, ValueError, "as much as 2 gradients.*budget is 1"),
         ({"optimizers": {"adam": optax.adam(0.1)}}, TypeError, "function learning_rate -> GradientTransformation"),
+        ({"optimizers": {"adam": optax.adam(0.1)}}, TypeError, r"has its rate already. Write optax.adam for"),
+        ({"optimizers": {"lbfgs": optax.lbfgs}}, TypeError, 'asks for value_fn.*linesearch=None.*method "lbfgs"'),
+        ({"optimizers": {"bfgs": methods.bfgs}}, TypeError, r"call it, jaxcalc.methods.bfgs\(...\)"),
+        ({"optimizers": {"none": None}}, TypeError, "or the name of a method; this is a NoneType"),
         ({"optimizers": {"lbgfs": "lbgfs"}}, ValueError, "Did you mean 'lbfgs'"),
+        ({"init": init(jax.random.key(0))}, TypeError, "init is a function of a random key.*init=lambda key: params"),
+        ({"cost": 1.0}, TypeError, r"cost is a function of \(params, batch\)"),
+        ({"cost": lambda params, batch: jnp.sum(np.exp(params[0]["bias"]))}, TypeError, "Use jax.numpy"),
     ]
     with compilations() as compiled:
         for options, kind, message in wrong:
@@ -325,6 +332,13 @@ def test_bad_input_is_refused_before_anything_is_compiled():
     assert [name for name in compiled if "lambda" in name or name == "?"] == []
     with pytest.raises(ValueError, match="optimizers must name at least one"):
         jc.compare_optimizers(COST, init, DATA, {}, **SETTING)
+
+
+@pytest.mark.parametrize("name", ["data", "validation"])
+def test_nan_in_the_data_is_no_divergence(name):
+    x, y = VALIDATION
+    with pytest.raises(ValueError, match=rf"{name}\[0\] holds nan, in 2 of 40 samples \(the first is 5\)"):
+        compared({"sgd": jc.sgd}, **{name: (x.at[jnp.array([5, 7]), 0].set(jnp.nan), y)})
 
 
 def test_whole_numbers_may_be_those_of_numpy(tmp_path):

@@ -113,6 +113,24 @@ def test_pictures(tmp_path):
         assert imread(tmp_path / f"{name}.png")[..., :3].std() > 0.02
 
 
+def test_a_seed_of_nan_does_not_hide_the_others():
+    def some(key):
+        return jnp.where(jax.random.uniform(key) < 0.3, jnp.nan, ones(key))
+
+    options: dict[str, Any] = {"steps": 40, "seeds": 8, "batch_size": 4}
+    test = jc.learning_rate_range_test(bowl, some, jnp.zeros(8), jc.sgd, **options)
+    assert 1 <= np.isnan(test.loss[:, 0]).sum() < 4
+    assert 0.01 < test.suggestion < 1
+    nothing = test._replace(smooth=np.full(40, np.inf))
+    with pytest.raises(ValueError, match=r"at least half of the 8 seeds .* what init returns"):
+        nothing.suggestion  # noqa: B018
+    params: Any = jnp.ones(2)
+    with pytest.raises(TypeError, match="init=lambda key: params"):
+        jc.learning_rate_range_test(bowl, params, jnp.zeros(8), jc.sgd, **options)
+    with pytest.raises(TypeError, match="asks for value_fn"):
+        jc.learning_rate_range_test(bowl, ones, jnp.zeros(8), optax.lbfgs, **options)
+
+
 def test_what_cannot_be_is_refused():
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"lowest": 1.0, "highest": 0.1}, "0 < lowest < highest"),

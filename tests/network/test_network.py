@@ -116,3 +116,38 @@ def test_second_derivatives_go_through():
     along, step = jnp.ones_like(flat), 1e-5
     expected = (jax.grad(cost)(flat + step * along) - jax.grad(cost)(flat - step * along)) / (2 * step)
     np.testing.assert_allclose(jax.hessian(cost)(flat) @ along, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_class_that_is_excluded_costs_nothing():
+    """0 log 0 is 0: a logit of -inf is no part of the cost, nor of its derivatives, where its probability is 0."""
+    logits = jnp.array([[0.0, 1.0, -jnp.inf], [-jnp.inf, 0.5, 0.0]])
+    labels, classes = jnp.array([0, 2]), jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    value, gradient = jax.value_and_grad(network.cross_entropy)(logits, classes)
+    expected, slope = jax.value_and_grad(network.cross_entropy)(logits, labels)
+    np.testing.assert_allclose(value, expected)
+    np.testing.assert_allclose(gradient, slope, atol=1e-15)
+    np.testing.assert_allclose(network.cross_entropy(logits[:1], classes[:1]), np.log1p(np.e))
+    assert np.isfinite(jax.grad(network.cross_entropy, 1)(logits, classes)).all()
+    assert network.cross_entropy(logits, jnp.ones((2, 3)) / 3) == jnp.inf
+    # A finite logit keeps its part in the derivative with respect to a probability of 0.
+    finite = jnp.array([[0.3, 1.0, -2.0]])
+    slope = jax.grad(network.cross_entropy, 1)(finite, classes[:1])
+    np.testing.assert_allclose(slope, jax.nn.logsumexp(finite) - finite)
+
+
+@pytest.mark.parametrize("kind", [list, np.int8, np.uint32, bool])
+def test_labels_in_any_form(kind):
+    logits, labels = jax.random.normal(jax.random.key(0), (5, 300)), np.array([1, 44, 45, 7, 0])
+    given: Any = {list: labels.tolist(), bool: labels[:, None] == np.arange(300)}.get(kind)
+    expected = -np.mean(jax.nn.log_softmax(logits)[np.arange(5), labels])
+    given = labels.astype(kind) if given is None else given
+    np.testing.assert_allclose(network.cross_entropy(logits, given), expected)
+    if kind is not bool:
+        assert network.accuracy(logits.at[1, 300 - 256].set(99), given) == 0.2
+
+
+def test_labels_that_are_no_integers():
+    with pytest.raises(TypeError, match=r"are classes, which are integers; they have dtype float64.*astype\(int\)"):
+        network.cross_entropy(jnp.zeros((5, 4)), jnp.arange(5.0))
+    with pytest.raises(ValueError, match=r"probabilities of the same shape, or classes as integers of shape \(5,\)"):
+        network.cross_entropy(jnp.zeros((5, 4)), jnp.zeros((5, 1)))

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.integration import cubature, quadrature
 from jaxcalc.core.shards import varying_axes, varying_over
+from jaxcalc.core.tracing import own_promotion
 
 # The default relative tolerance, by the bytes of a number: for one variable, and for several variables.
 _EPSREL = {4: (1e-5, 1e-4), 8: (1e-12, 1e-8)}
@@ -204,6 +205,7 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
 
 
 @functools.partial(_box_integral.defjvp, symbolic_zeros=True)
+@own_promotion()
 def _leibniz(f, limit, m, primals, tangents):
     """Leibniz's rule: sum_k db_k face(b_k) - da_k face(a_k) + dp . the integral of df/dp.
 

@@ -14,9 +14,10 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.integration import cubature, quadrature
 from jaxcalc.calculus.integration.definite import ClosesOverTracer, IntegralOptions, IntegralStatus, definite_integrals
-from jaxcalc.core.arguments import as_real, as_tuple, require_functions, whole_number
+from jaxcalc.core.arguments import as_real, as_tuple, require_functions, require_known, whole_number
 from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import compiled
+from jaxcalc.core.tracing import own_promotion
 
 MESSAGES = {
     IntegralStatus.SUCCESS: "the error is at most max(epsabs, epsrel |value|)",
@@ -52,6 +53,7 @@ class Integral:
     @property
     def message(self) -> str:
         """The status in words, a line for each status that occurs; computed on the host."""
+        require_known("message", self.status)
         return "\n".join(MESSAGES[IntegralStatus(int(code))] for code in np.unique(np.asarray(self.status)))
 
 
@@ -255,7 +257,8 @@ def _integral(
                 return compiled(_own_program, [f], compiler_options=_compiler_options(a.shape[-1]))(options, *operands)
         except ClosesOverTracer:
             pass
-    return Integral(*definite_integrals(f, options, *operands))
+    with own_promotion() as callers:
+        return Integral(*definite_integrals(callers(f), options, *operands))
 
 
 def _compiler_options(d: int) -> dict[str, Any] | None:

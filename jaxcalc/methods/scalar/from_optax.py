@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import optax
 
 
+VALUE_FN = "value_fn"
+ASKS_FOR_VALUE_FN = "this optimiser of Optax asks for value_fn, to evaluate the function inside its update"
+
+
 class FromOptaxState(NamedTuple):
     """The iterate and the state of the optimiser."""
 
@@ -226,11 +230,10 @@ def _unchanged(new: Any, old: Any) -> Array | bool:
 
 
 def _why_not(error: Exception, size: int) -> str:
-    if "value_fn" in str(error):
+    if VALUE_FN in str(error):
         return (
-            "this optimiser of Optax asks for value_fn, to evaluate the function inside its update; a method takes one "
-            'evaluation a step, so that no lane waits for another\'s search. Use method="lbfgs", or leave the line '
-            "search out: optax.lbfgs(..., linesearch=None)."
+            f"{ASKS_FOR_VALUE_FN}; a method takes one evaluation a step, so that no lane waits for another's search. "
+            'Use method="lbfgs", or leave the line search out: optax.lbfgs(..., linesearch=None).'
         )
     reason = next(iter(str(error).splitlines()), "")
     return (

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    as_tuple,
+    at_least_single,
+    one_of,
+    real_arrays,
+    require_functions,
+    whole_number,
+)
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.engine.status import Status
@@ -19,6 +27,7 @@ from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
 from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, joined
 from jaxcalc.optimize.multistart.result import Coverage, Minima, coverage
 from jaxcalc.optimize.multistart.search import Region, search, spread
+from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
     import optax
@@ -43,6 +52,7 @@ def multistart(
     gtol: float | None = None,
     maxiter: int | None = None,
     maxfev: int = 200_000,
+    **scipy: Any,
 ) -> Any:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
@@ -80,6 +90,7 @@ def multistart(
             float32.
         maxiter: The most iterations of each descent; by default the method's own.
         maxfev: No search round is begun that would likely take more evaluations for one problem; 0 for no search.
+        scipy: SciPy's other keywords, as in `minimize`, for the descents: `tol` and `options` of gtol and maxiter.
 
     Returns:
         A `Minima`; with many a list of P of them.
@@ -101,7 +112,10 @@ def multistart(
     Source: C. Boender and A. Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods (1987);
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
-    require_functions([fun])
+    require_functions([fun], several=False)
+    if scipy:
+        given = translated("multistart", scipy, {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev})
+        gtol, maxiter = given["gtol"], given["maxiter"]
     data = Data(arrays("args", as_tuple(args)), arrays("shared", as_tuple(shared)))
     chosen = chosen_method(method).staying_in_basin()
     known = jax.tree.map(jax.lax.stop_gradient, data)
@@ -114,7 +128,7 @@ def multistart(
     auto = isinstance(starts, str) and one_of("starts", starts, ["auto"]) == "auto"
     own = None if auto or isinstance(starts, int | np.integer) else real_arrays("x0 (the starts)", starts)
     box = search_box(bounds, own)
-    dtype = jnp.result_type(*jax.tree.leaves(box.lower), jnp.float32)
+    dtype = at_least_single(*jax.tree.leaves(box.lower))
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
     blocks = Blocks(fun, known, many, box, chosen, given.given(), scale)
     rows = None if own is None else blocks.as_rows(own)

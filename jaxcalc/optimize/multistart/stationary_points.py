@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.modes import symmetric_jacobian
-from jaxcalc.core.arguments import arrays, as_tuple, require_functions, whole_number
+from jaxcalc.core.arguments import arrays, as_tuple, at_least_single, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
@@ -127,7 +127,7 @@ def all_critical_points(
         raise TypeError("all_critical_points runs on the host; call it outside of jax.jit, jax.vmap and jax.grad.")
     box = search_box(bounds, None)
     given = tolerances("", None, gtol=gtol, maxiter=maxiter)
-    dtype = jnp.result_type(*jax.tree.leaves(box.lower), jnp.float32)
+    dtype = at_least_single(*jax.tree.leaves(box.lower))
     accuracy = default_gtol(dtype) if given.gtol is None else float(given.gtol)
     everywhere = (jax.tree.map(lambda side, b=b: jnp.full_like(side, b), box.lower) for b in (-jnp.inf, jnp.inf))
     blocks = Blocks(fun, Data(args), False, Box(*everywhere), chosen, {"gtol": np.asarray(accuracy)})
@@ -139,10 +139,8 @@ def all_critical_points(
         found = field.zeros(spread(region, count, seed)[seen:], accuracy, found)
         certificate = blocks.certify(found.x, found.problem)
         total = int(np.sum((-1.0) ** certificate.index))
-        regular = (
-            expected is not None
-            and not np.isin(certificate.kind, (PointKind.DEGENERATE, PointKind.CONTRADICTORY)).any()
-        )
+        unclear = np.isin(certificate.kind, (PointKind.DEGENERATE, PointKind.CONTRADICTORY))
+        regular = expected is not None and not unclear.any()
         if not regular or total == expected:
             break
     value = blocks.values(found.x, found.problem)

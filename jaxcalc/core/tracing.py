@@ -1,0 +1,157 @@
+"""The caller's function while JAX traces it: its modes of promotion are the caller's, and its errors say the mend.
+
+`jax_numpy_rank_promotion="raise"` and `jax_numpy_dtype_promotion="strict"` find broadcasts and dtypes that a caller did
+not mean. The library's own formulas broadcast and promote on purpose: a number of each lane, (L,), multiplies vectors
+(n, L). Therefore the library traces its own code in JAX's default modes, and the caller's functions in the caller's.
+"""
+
+import contextlib
+import functools
+import linecache
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jaxlib
+import numpy as np
+import scipy
+
+from jaxcalc.core.arguments import function_name
+
+# What JAX raises where a function asks a traced array for its values, and what the function is to do instead. The first
+# class that fits counts: the third is a subclass of the last.
+MENDS: tuple[tuple[type[Exception], str, str], ...] = (
+    (
+        jax.errors.TracerArrayConversionError,
+        "NumPy and SciPy know no arrays that JAX traces",
+        "Use jax.numpy and jax.scipy: jnp.exp for np.exp, jax.scipy.special.gammaln for scipy.special.gammaln.",
+    ),
+    (
+        jax.errors.NonConcreteBooleanIndexError,
+        "the shape of x[mask] depends on values, which are not known while JAX traces",
+        "Use jnp.where(mask, x, 0).",
+    ),
+    (
+        jax.errors.TracerBoolConversionError,
+        "if, while, and, or, not, min and max ask for a truth value, which is not known while JAX traces",
+        "Use jnp.where(condition, a, b), jax.lax.cond, jnp.minimum or jnp.maximum.",
+    ),
+    (
+        jax.errors.TracerIntegerConversionError,
+        "range and the indices of lists ask for an integer, which is not known while JAX traces",
+        "Use jax.lax.fori_loop with fixed counts, or an index of a jax.numpy array.",
+    ),
+    (
+        jax.errors.ConcretizationTypeError,
+        "float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces",
+        "Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).",
+    ),
+)
+IN_PLACE = "in-place item assignment"
+NO_REVERSE_MODE = "Reverse-mode differentiation does not work for lax.while_loop"
+
+# Frames of code in these folders are not the caller's.
+_PACKAGES = (jax, jaxlib, np, scipy)
+_NOT_CALLERS = (
+    *(str(Path(str(package.__file__)).parent) for package in _PACKAGES),
+    str(Path(__file__).parent.parent),
+    *(str(Path(sysconfig.get_path("stdlib")) / name) for name in ("contextlib.py", "functools.py")),
+)
+
+
+@contextlib.contextmanager
+def own_promotion() -> Iterator[Callable[[Callable], Callable]]:
+    """Traces what is in the context in JAX's default modes of promotion; also a decorator of functions.
+
+    Yields:
+        A function that takes a function of the caller's and returns it as it was outside: called in the modes that
+        held there, with errors that say the mend, as `explained` has them.
+    """
+    rank, dtype = (getattr(jax.config, name) for name in ("jax_numpy_rank_promotion", "jax_numpy_dtype_promotion"))
+
+    def callers(fun: Callable) -> Callable:
+        fun = explained(fun)
+
+        @_named_like(fun)
+        def call(*args, **kwargs):
+            with jax.numpy_rank_promotion(rank), jax.numpy_dtype_promotion(dtype):
+                return fun(*args, **kwargs)
+
+        return call
+
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield callers
+
+
+def explained(fun: Callable) -> Callable:
+    """Returns the caller's function with errors that say what JAX cannot trace, in which line, and what to write.
+
+    The errors are those of NumPy, SciPy and math on traced arrays, of branches and loops on traced values, and of
+    assignments to entries of an array. They are raised as TypeErrors, each with JAX's own error as its cause.
+    """
+
+    @_named_like(fun)
+    def call(*args, **kwargs):
+        try:
+            return fun(*args, **kwargs)
+        except (TypeError, IndexError, ValueError) as error:
+            said = _cannot_be_traced(error)
+            if said is None:
+                raise
+            reason, mend = said
+            raise TypeError(f"{_place(function_name(fun), error)}: {reason}. {mend}") from error
+
+    return call
+
+
+@contextlib.contextmanager
+def reverse_mode() -> Iterator[None]:
+    """Explains JAX's refusal to differentiate a loop without a fixed count in reverse mode; also a decorator."""
+    try:
+        yield
+    except ValueError as error:
+        if NO_REVERSE_MODE not in str(error):
+            raise
+        raise ValueError(
+            f"{_place('the function', error.__cause__ or error)}: gradients are made in reverse mode, which cannot go "
+            "back through jax.lax.while_loop, nor through jax.lax.fori_loop with counts that are not fixed. Use "
+            "jax.lax.scan, or jax.lax.fori_loop between two numbers of Python; a loop that ends early goes on without "
+            "a change: jnp.where(done, old, new)."
+        ) from error
+
+
+def _named_like(fun: Callable) -> Callable[[Callable], Callable]:
+    """Returns a decorator that gives a function the name and the signature of fun."""
+
+    def named(call: Callable) -> Callable:
+        call = functools.update_wrapper(call, fun, updated=())
+        call.__name__ = function_name(fun)
+        return call
+
+    return named
+
+
+def _cannot_be_traced(error: Exception) -> tuple[str, str] | None:
+    """Returns what JAX cannot trace and what to write instead; None if the error is of another kind."""
+    for kind, reason, mend in MENDS:
+        if isinstance(error, kind):
+            return reason, mend
+    if isinstance(error, TypeError) and IN_PLACE in str(error):
+        return "arrays of JAX do not change", "Use x = x.at[i].set(value) for x[i] = value, and .add for +=."
+    # An entry of NumPy's array takes no traced number.
+    if error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        return _cannot_be_traced(error.__cause__)
+    return None
+
+
+def _place(name: str, error: BaseException) -> str:
+    """Returns the function's name with the caller's innermost line that the error came through."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    callers = [(file, line) for file, line in frames if not file.startswith(_NOT_CALLERS)]
+    if not callers:
+        return name
+    file, line = callers[-1]
+    source = linecache.getline(file, line).strip()
+    return f"{name}, at {file}:{line}" + (f" ({source})" if source else "")

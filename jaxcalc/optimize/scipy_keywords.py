@@ -1,0 +1,88 @@
+"""The keywords of `scipy.optimize.minimize`: those that mean the same here, and what to write for the others."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# SciPy's names of options that mean the same, with their names here.
+SAME = {"gtol": "gtol", "maxiter": "maxiter", "maxfev": "maxfev", "maxfun": "maxfev"}
+# What SciPy's options have for a counterpart.
+INSTEAD_OF_OPTION = {
+    "ftol": "ftol= is relative to |f| here, where SciPy's is to max(|f|, 1): write ftol=... itself",
+    "fatol": "ftol= is relative to |f| here: write ftol=... itself",
+    "xtol": "xtol= is relative to |x| here: write xtol=... itself",
+    "xrtol": "write xtol=... itself, which is about the largest component of x",
+    "xatol": "xtol= is relative to |x| here: write xtol=... itself",
+    "maxcor": "write method=jaxcalc.methods.lbfgs(history=...)",
+    "eps": "derivatives are exact here: leave it out",
+    "finite_diff_rel_step": "derivatives are exact here: leave it out",
+    "disp": "print the result, or its message",
+    "return_all": "history=k keeps the last k values; gradient_descent returns its whole path",
+    "norm": "gtol is about the largest component of the gradient, as with SciPy's norm=inf: leave it out",
+}
+# The values of options that ask for nothing.
+NOTHING = {"disp": (None, False, 0, -1), "iprint": (-1,), "return_all": (False,), "norm": (np.inf,)}
+# What SciPy's keywords have for a counterpart.
+INSTEAD = {
+    "jac": "jaxcalc differentiates fun by itself: leave jac out. For a derivative of your own give fun one by "
+    "jax.custom_vjp or jax.custom_jvp",
+    "hess": 'jaxcalc differentiates fun by itself: leave hess out; method="trust_region" takes Hessians',
+    "hessp": 'jaxcalc differentiates fun by itself: leave hessp out; method="trust_ncg" takes such products',
+    "callback": "a compiled loop calls no Python: history=k keeps the last k values, gradient_descent returns its "
+    "whole path, and jax.debug.print inside fun prints",
+    "constraints": "there are bounds= alone: write others into fun as a penalty, or choose variables that obey them",
+}
+RETURNS_BOTH = (
+    "jac=True says that fun returns (value, gradient): let it return the value alone, which jaxcalc differentiates. "
+    "has_aux=True is for fun that returns (value, anything else)."
+)
+
+
+def translated(door: str, keywords: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the door's own arguments with what SciPy's keywords say; None and empty keywords ask for nothing.
+
+    Args:
+        door: The name of the function that was called.
+        keywords: What it was given beyond its own parameters.
+        given: Its own arguments by name, None where the caller gave none.
+
+    Raises:
+        TypeError: If a keyword is not known, means something else here, or says what another has said already.
+    """
+    options = keywords.get("options")
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f'options is a dict, such as {{"maxiter": 100}}, not a {type(options).__name__}.')
+    given = dict(given)
+    for name, value in keywords.items():
+        if name == "tol":
+            _set(given, "gtol", value, "tol")
+        elif name == "jac" and value is True:
+            raise TypeError(RETURNS_BOTH)
+        elif name in INSTEAD:
+            if not _asks_for_nothing(value):
+                raise TypeError(f"{name} is SciPy's: {INSTEAD[name]}.")
+        elif name != "options":
+            near = difflib.get_close_matches(name, [*given, *INSTEAD, "tol", "options"], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{door}() got an unexpected keyword argument {name!r}.{hint}")
+    for name, value in (options or {}).items():
+        if name in SAME:
+            _set(given, SAME[name], value, f"options[{name!r}]")
+        elif not any(value is nothing or value == nothing for nothing in NOTHING.get(name, ())):
+            instead = INSTEAD_OF_OPTION.get(name, f"it has no counterpart; there are {', '.join(sorted(SAME))}")
+            raise TypeError(f"options[{name!r}] is SciPy's: {instead}.")
+    return given
+
+
+def _set(given: dict[str, Any], name: str, value: Any, source: str) -> None:
+    if value is None:
+        return
+    if given.get(name) is not None:
+        raise TypeError(f"{source} is another name of {name}, which is given too: give one of them.")
+    given[name] = value
+
+
+def _asks_for_nothing(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, tuple | list | dict) and not value)
