@@ -26,8 +26,9 @@ from jaxcalc.calculus.integration.double_exponential import (
     without_rounding_of_t,
 )
 from jaxcalc.calculus.integration.nodes import GAUSS, KRONROD, NODES
-from jaxcalc.calculus.integration.quadrature import SUM_ROUNDING, error_estimate
-from jaxcalc.calculus.integration.subdivision import CellIntegrals, subdivide
+from jaxcalc.calculus.integration.quadrature import error_estimate
+from jaxcalc.calculus.integration.subdivision import SUM_ROUNDING, CellIntegrals, Total, subdivide
+from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
 
 # By the number of variables: the initial cells along each piece of an axis, and the default of the most cells.
 _INITIAL_CELLS_PER_PIECE = {2: 8, 3: 3, 4: 2}
@@ -64,6 +65,8 @@ class Nodes(NamedTuple):
         finite_lo: Whether the lower end of the piece is finite, (k,).
         finite_hi: Whether the upper end of the piece is finite, (k,).
         at_end: Whether x equals an end of the piece after rounding, (k, nodes).
+        ends: The x of the lower end, the upper end and the middle of the cell, (k, 3), without the last few floating
+            numbers before an end of the piece, where f may touch the border of its domain.
     """
 
     points: MappedPoints
@@ -73,11 +76,12 @@ class Nodes(NamedTuple):
     finite_lo: Array
     finite_hi: Array
     at_end: Array
+    ends: Array
 
 
 def integral(
     f: Callable, m: int, limit: int, edges: Sequence[Array], epsabs: Array, epsrel: Array
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Total, Array, Array]:
     """Integrates f, R^d -> R^m, over a box.
 
     Args:
@@ -89,12 +93,14 @@ def integral(
         epsrel: The relative error to reach, of every component.
 
     Returns:
-        The value (m,), the error (m,), whether all cells were used up, and the number of evaluations of f.
+        The total over all cells, False because the divergence of an integral is not shown here, and the number of
+        evaluations of f.
     """
     values = jax.vmap(f)
     axes = [Axis(ends, _linear(values, edges, k)) for k, ends in enumerate(edges)]
-    total = subdivide(functools.partial(_rule, values, axes), m, limit, *_initial_cells(axes), epsabs, epsrel)
-    return total.value, total.error, total.full, len(NODES) ** len(edges) * total.evaluated
+    rule = functools.partial(_rule, values, _bounds(f, edges), axes)
+    total = subdivide(rule, m, limit, *_initial_cells(axes), epsabs, epsrel)
+    return total, jnp.array(False), len(NODES) ** len(edges) * total.evaluated
 
 
 def initial_cell_count(pieces: Sequence[int]) -> int:
@@ -147,7 +153,8 @@ def _nodes(axis: Axis, piece: Array, lo: Array, hi: Array) -> Nodes:
     """Returns the nodes along one axis of cells lo <= t <= hi of these pieces, each argument (k,)."""
     piece = piece.astype(jnp.int32)
     first, last, linear = axis.edges[piece][:, None], axis.edges[piece + 1][:, None], axis.linear[piece][:, None]
-    offset, middle = (hi - lo)[:, None] / 2 * jnp.asarray(NODES, lo.dtype), ((lo + hi) / 2)[:, None]
+    # The two ends of the cell are evaluated with the nodes.
+    offset, middle = (hi - lo)[:, None] / 2 * jnp.asarray([-1, *NODES, 1], lo.dtype), ((lo + hi) / 2)[:, None]
     t = middle + offset
     points = change_of_variable(first, last, t)
     # A linear map adds to the end of the smaller magnitude, near which floating numbers are the densest.
@@ -158,14 +165,22 @@ def _nodes(axis: Axis, piece: Array, lo: Array, hi: Array) -> Nodes:
         dx_dt=jnp.where(linear, width, points.dx_dt),
         rounding=jnp.where(linear, jnp.abs(linear_x) / 2, points.rounding),
     )
+    whole = jnp.where(jnp.isfinite(last - first), last - first, 0.0)
+    low, high = (
+        end + sign * 16 * jnp.finfo(lo.dtype).eps * jnp.maximum(jnp.abs(end), whole)
+        for end, sign in ((first, 1), (last, -1))
+    )
+    ends = points.x[:, jnp.array([0, -1, len(NODES) // 2 + 1])]
+    ends = jnp.clip(ends, jnp.where(jnp.isfinite(first), low, first), jnp.where(jnp.isfinite(last), high, last))
+    points = jax.tree.map(lambda leaf: leaf[:, 1:-1], points)
     begin, end = _t_range(axis)
     mapped, finite = ~linear[:, 0], (jnp.isfinite(first)[:, 0], jnp.isfinite(last)[:, 0])
     touches = mapped & (lo <= begin[piece]), mapped & (hi >= end[piece])
     weight = points.dx_dt * (hi - lo)[:, None] / 2
-    return Nodes(points, weight, *touches, *finite, rounds_to_end(first, last, points.x))
+    return Nodes(points, weight, *touches, *finite, rounds_to_end(first, last, points.x), ends)
 
 
-def _rule(values: Callable, axes: Sequence[Axis], cells: Array) -> CellIntegrals:
+def _rule(values: Callable, bounds: Callable | None, axes: Sequence[Axis], cells: Array) -> CellIntegrals:
     """Applies the product rule to many cells (k, 3 d)."""
     d = len(axes)
     nodes = [_nodes(axis, *(cells[:, k + part * d] for part in range(3))) for k, axis in enumerate(axes)]
@@ -186,7 +201,51 @@ def _rule(values: Callable, axes: Sequence[Axis], cells: Array) -> CellIntegrals
     undefined = jnp.any(missing & ~jnp.broadcast_to(at_end, shape)[..., None], axis=tuple(range(1, d + 1)))
     split_axis = jnp.argmax(jnp.stack([jnp.max(change, axis=1) for change in changes]), axis=0)
     error = jnp.where(undefined, jnp.inf, error)
-    return CellIntegrals(value, error, jnp.zeros_like(error), rounding_error, split_axis)
+    if bounds is not None:
+        break_error, towards_break = _break_error(bounds, nodes)
+        split_axis = jnp.where(jnp.any(break_error > error, axis=1), towards_break, split_axis)
+        error = jnp.maximum(error, break_error)
+    return CellIntegrals(value, error, jnp.zeros_like(error), rounding_error, size, split_axis)
+
+
+def _bounds(f: Callable, edges: Sequence[Array]) -> Callable | None:
+    """Returns (lo, hi) -> the range of f where f may jump or bend in a box, elsewhere 0, (k, m), for corners (k, d).
+
+    Returns None if f has no operation that could jump or bend, or if f uses an operation without an enclosure.
+    """
+    corner = jnp.stack([ends[0] for ends in edges])
+    switches = []
+
+    def bound(lo, hi):
+        found = enclosure(f)(lo, hi)
+        switches.append(found.switched)
+        return jnp.where(False if found.switched is None else found.switched, found.hi - found.lo, 0.0)
+
+    try:
+        jax.eval_shape(bound, corner, corner)
+    except NoEnclosure:
+        return None
+    return None if switches[0] is None else jax.vmap(bound)
+
+
+def _break_error(bounds: Callable, nodes: Sequence[Nodes]) -> tuple[Array, Array]:
+    """Returns the error that jumps and kinks can cause in k cells, (k, m), and the axis along which to bisect, (k,).
+
+    The integral over a cell and the sum of the rule both lie between volume min f and volume max f. The halves along
+    the chosen axis have the least sum of these errors: bisecting along that axis separates the break from the rest.
+    """
+    d = len(nodes)
+    lo, hi, middle = (jnp.stack([along.ends[:, n] for along in nodes], axis=1) for n in range(3))
+    chosen = jnp.eye(d, dtype=bool)[:, None]
+    lower, upper = jnp.where(chosen, middle, hi), jnp.where(chosen, middle, lo)  # the inner faces of the halves
+    first = jnp.concatenate([lo[None], jnp.broadcast_to(lo, upper.shape), upper])
+    last = jnp.concatenate([hi[None], lower, jnp.broadcast_to(hi, lower.shape)])
+    ranges = bounds(first.reshape(-1, d), last.reshape(-1, d)).reshape(len(first), len(lo), -1)
+    # 0 times an infinite range is nan, which counts as unbounded.
+    errors = jnp.nan_to_num(jnp.prod(last - first, axis=-1)[..., None] * ranges, nan=jnp.inf, posinf=jnp.inf)
+    of_halves = jnp.max(errors[1 : d + 1] + errors[d + 1 :], axis=-1)
+    # Among equals, such as halves without bounds, the longest side in proportion to the box is bisected.
+    return errors[0], jnp.argmin(of_halves, axis=0)
 
 
 def _product_rule(y: Array, weights: Sequence) -> Array:

@@ -31,6 +31,7 @@ class IntegralStatus(enum.IntEnum):
     LIMIT = 1
     ROUNDING = 2
     DIVERGENT = 3
+    UNKNOWN = 4
 
 
 class IntegralOptions(NamedTuple):
@@ -156,7 +157,7 @@ def _numbers_per_integral(limit: int, m: int, points: tuple) -> int:
     """Returns about how many numbers an integral keeps in memory: its cells, and the points of an iteration."""
     d, pieces = len(points), [along.size + 1 for along in points]
     evaluated = quadrature.points_per_iteration(*pieces) if d == 1 else cubature.points_per_iteration(pieces)
-    return limit * (4 * m + 3 * d + 1) + 4 * evaluated * (m + d)
+    return limit * (5 * m + 3 * d + 1) + 4 * evaluated * (m + d)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -190,16 +191,18 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
         jnp.concatenate([lo[k : k + 1], jnp.clip(jnp.sort(points[k]), lo[k], hi[k]), hi[k : k + 1]]) for k in range(d)
     ]
     if d == 1:
-        found = quadrature.integral(lambda x: integrand(x[None]), m, limit, edges[0], epsabs, epsrel)
+        total, diverges, nfev = quadrature.integral(lambda x: integrand(x[None]), m, limit, edges[0], epsabs, epsrel)
     else:
-        found = cubature.integral(integrand, m, limit, edges, epsabs, epsrel)
-    value, error, full, nfev = found
+        total, diverges, nfev = cubature.integral(integrand, m, limit, edges, epsabs, epsrel)
+    value, error = total.value, total.error
     value = jnp.where(jnp.prod(jnp.where(b < a, -1, 1)) < 0, -value, value)
     value = jnp.where(jnp.isnan(jnp.concatenate(edges)).any(), jnp.nan, value)
     error = jnp.where(jnp.isnan(value) | jnp.isnan(error), jnp.inf, error)
-    failure = jnp.where(full, IntegralStatus.LIMIT, IntegralStatus.ROUNDING)
-    failure = jnp.where(jnp.all(jnp.isfinite(error)), failure, IntegralStatus.DIVERGENT)
-    reached = jnp.all(error <= jnp.maximum(epsabs, epsrel * jnp.abs(value)))
+    failure = jnp.where(total.singular, IntegralStatus.UNKNOWN, IntegralStatus.ROUNDING)
+    failure = jnp.where(total.full, IntegralStatus.LIMIT, failure)
+    infinite = jnp.where(diverges, IntegralStatus.DIVERGENT, IntegralStatus.UNKNOWN)
+    failure = jnp.where(jnp.all(jnp.isfinite(error)), failure, infinite)
+    reached = jnp.all(error <= total.tolerance)
     status = jnp.where(reached, IntegralStatus.SUCCESS, failure).astype(jnp.int32)
     return value, error, status, nfev.astype(jnp.int32)
 

@@ -20,10 +20,12 @@ from jaxcalc.core.programs import compiled
 from jaxcalc.core.tracing import own_promotion
 
 MESSAGES = {
-    IntegralStatus.SUCCESS: "the error is at most max(epsabs, epsrel |value|)",
+    IntegralStatus.SUCCESS: "the error is at most max(epsabs, epsrel |value|), or the value is 0 up to rounding",
     IntegralStatus.LIMIT: "the limit of cells was reached before the tolerance",
     IntegralStatus.ROUNDING: "rounding keeps the error above the tolerance",
-    IntegralStatus.DIVERGENT: "the integral appears to diverge, or the function is not finite inside the range",
+    IntegralStatus.DIVERGENT: "the integral diverges: the function falls too slowly, or grows too fast, towards an end",
+    IntegralStatus.UNKNOWN: "whether the integral exists is not known: the function is singular or not finite inside "
+    "the range, which `points` may mend, or it does not settle towards an end",
 }
 
 
@@ -34,9 +36,13 @@ class Integral:
 
     Attributes:
         value: The integral. Its shape is the broadcast shape of the two ends, followed by the shape of f(x).
-        error: A cautious estimate of |value - exact integral|, of the shape of value; inf where the integral seems to
-            diverge.
-        status: An integer code of `IntegralStatus` for each pair of ends.
+        error: A cautious estimate of |value - exact integral|, of the shape of value, as far as the integral exists;
+            inf where that is not known, or where the integral diverges.
+        status: For each pair of ends an integer code of `IntegralStatus`. SUCCESS 0: the error is at most max(epsabs,
+            epsrel |value|), or value and error are 0 up to the rounding of the sum, 40 eps times the integral of |f|.
+            LIMIT 1: all cells are in use. ROUNDING 2: cells that are bisected further give no better error. DIVERGENT
+            3: f follows a power law without an integral towards an end, or grows until it overflows. UNKNOWN 4: whether
+            the integral exists is not known.
         nfev: The number of points at which f was evaluated, for each pair of ends.
     """
 
@@ -47,7 +53,7 @@ class Integral:
 
     @property
     def success(self) -> Array:
-        """True where the error is at most max(epsabs, epsrel |value|)."""
+        """True where the status is SUCCESS: the error is within the tolerance."""
         return self.status == IntegralStatus.SUCCESS
 
     @property
@@ -76,8 +82,9 @@ def integrate(
     the integral of the derivative of f is adaptive too.
 
     The ends may be infinite, and f may be unbounded at the ends as long as the integral exists. List a singularity, a
-    kink or a jump inside the range in `points`. Interval arithmetic on f finds narrow peaks between the samples, where
-    all operations of f have bounds over intervals.
+    kink or a jump inside the range in `points`, which saves evaluations. Interval arithmetic on f finds jumps, kinks
+    and narrow peaks between the samples, where all operations of f have bounds over intervals; elsewhere, for instance
+    with a `while_loop`, f is judged by its samples alone.
 
     Args:
         f: R -> R, or R -> an array of any shape for many integrands at once; it is given scalars x.

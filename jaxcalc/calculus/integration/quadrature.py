@@ -4,6 +4,8 @@
   of 10 points.
 * The enclosure of f' over a cell may allow a far steeper slope than the samples show. Such a cell has a hidden error
   until bisection has either shown the peak to a sample or made the enclosure exclude the peak.
+* A cell in which f may jump or bend, between nodes or at a node, has the error width (max f - min f) of the enclosure
+  of f: bisection shrinks such a cell towards the break until this bound is within the tolerance.
 * The integral beyond the first and the last cell is bounded by a power law fitted to samples near the ends. A power law
   without a finite integral makes the error infinite.
 """
@@ -26,7 +28,7 @@ from jaxcalc.calculus.integration.double_exponential import (
     t_max,
     without_rounding_of_t,
 )
-from jaxcalc.calculus.integration.subdivision import CellIntegrals, Total, subdivide
+from jaxcalc.calculus.integration.subdivision import SUM_ROUNDING, CellIntegrals, Total, subdivide
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
 
 # The ends of the cell, where the enclosure of f' is taken, are nodes of weight 0.
@@ -39,13 +41,20 @@ _CELLS_PER_ITERATION = 64
 _LEAST_CELLS_PER_PIECE = 8
 # A cell has a hidden error if the bound of |f'| exceeds the steepest slope between its samples by this factor.
 _SUSPICIOUS_RATIO = 30.0
-# The rounding error of a weighted sum of values of f, in units of eps times the integral of |f|.
-SUM_ROUNDING = 10.0
 # Near a finite end other than 0, x resolves the distance from the end only to the relative precision eps / distance. If
 # f grows towards such an end faster than distance^_SINGULAR_POWER, a power law replaces f at distances below sqrt(eps).
 _SINGULAR_POWER = -0.1
-# The samples of the power laws of a piece: 3 distances from 2 ends, for each of 3 ranges of t.
-_SAMPLES_PER_PIECE = 18
+# A margin of the exponent below this, from samples whose exponents agree as well, is 0: the integral diverges.
+_LEAST_MARGIN = 1e-6
+# A cell with an unbounded break is not bisected further below this width, in units of eps times |x| or the piece.
+_NARROW = 8.0
+# The error of such a narrow cell, in units of the integral of |f|: integrals of |x|^p with p >= -0.9.
+_SINGULAR_RATIO = 10.0
+# The range of t ends where x comes to one of these fractions of the greatest floating exponent: at the first in which f
+# is finite.
+_EXPONENT_FRACTIONS = [0.97 / 2**k for k in range(8)]
+# The samples of the power laws of a piece: the ends, and 3 distances from the 2 ends for each range of t.
+_SAMPLES_PER_PIECE = 2 + 6 * len(_EXPONENT_FRACTIONS)
 
 
 class Piece(NamedTuple):
@@ -68,6 +77,20 @@ class Piece(NamedTuple):
     power: Array
 
 
+class _Bounds(NamedTuple):
+    """Bounds of f and f' over k intervals.
+
+    Attributes:
+        steepest: A bound of |f'|, (k, m).
+        range: The greatest value of f less the least, (k, m); None if f has no operation that could jump or bend.
+        switched: Whether f may jump or bend in the interval, (k,); None if f has no such operation.
+    """
+
+    steepest: Array
+    range: Array | None
+    switched: Array | None
+
+
 class _Samples(NamedTuple):
     """The nodes of k cells and the values of the integrand there.
 
@@ -86,9 +109,7 @@ class _Samples(NamedTuple):
     at_end: Array
 
 
-def integral(
-    f: Callable, m: int, limit: int, edges: Array, epsabs: Array, epsrel: Array
-) -> tuple[Array, Array, Array, Array]:
+def integral(f: Callable, m: int, limit: int, edges: Array, epsabs: Array, epsrel: Array) -> tuple[Total, Array, Array]:
     """Integrates f, R -> R^m, over the range between the first and the last of the sorted edges.
 
     Args:
@@ -100,14 +121,15 @@ def integral(
         epsrel: The relative error to reach, of every component.
 
     Returns:
-        The value (m,), the error (m,), whether all cells were used up, and the number of evaluations of f.
+        The total over all cells, whether the integral of a component was shown to diverge, and the number of
+        evaluations of f.
     """
     values = jax.vmap(f)
-    pieces, tail_bound = _pieces(values, edges[:-1], edges[1:])
-    rule = functools.partial(_rule, values, _slope_bound(f, edges[0]), pieces)
+    pieces, tail_bound, diverges = _pieces(values, edges[:-1], edges[1:])
+    rule = functools.partial(_rule, values, _bounds(f, edges[0]), pieces)
     total: Total = subdivide(rule, m, limit, *_initial_cells(pieces), epsabs, epsrel)
     nfev = len(NODES) * total.evaluated + _SAMPLES_PER_PIECE * len(pieces.lo)
-    return total.value, total.error + tail_bound, total.full, nfev
+    return total._replace(error=total.error + tail_bound), jnp.any(diverges), nfev
 
 
 def initial_cell_count(pieces: int) -> int:
@@ -130,14 +152,15 @@ def _initial_cells(pieces: Piece) -> tuple[Array, Array]:
     return cells, (pieces.hi > pieces.lo)[piece]
 
 
-def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array]:
-    """Returns the pieces between the edges, and a bound (m,) of the integral outside of their ranges of t.
+def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array, Array]:
+    """Returns the pieces between the edges, a bound (m,) of the integral outside of the ranges of t, and divergence.
 
-    The range of t ends where x overflows. If f is not finite there, the range is that of half or a quarter of the
-    exponent instead: the first of the three in which f is finite.
+    The range of t ends where x overflows. If f is not finite there, the range is smaller: the first of
+    `_EXPONENT_FRACTIONS` at which f is finite. Divergence, (m,), is shown by a power law towards an end that x resolves
+    or at which f is infinite, or by growth towards infinity up to an overflow.
     """
     dtype = lo.dtype
-    exponents = 0.97 * math.log(float(jnp.finfo(dtype).max)) * jnp.array([1.0, 0.5, 0.25], dtype)[:, None]
+    exponents = math.log(float(jnp.finfo(dtype).max)) * jnp.array(_EXPONENT_FRACTIONS, dtype)[:, None]
     ends = jnp.stack([lo, hi], axis=1)
     finite = jnp.isfinite(ends)
     width = jnp.where(jnp.all(finite, axis=1), hi - lo, jnp.inf)[:, None]
@@ -145,17 +168,23 @@ def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array]:
     resolved = jnp.finfo(dtype).eps ** 0.5 * jnp.abs(ends)
     smallest = jnp.exp(-exponents)[..., None] * jnp.where(jnp.isinf(width), 1.0, width)
     near_finite = jnp.where(ends == 0, smallest, jnp.minimum(resolved, width / 8))
-    distances = jnp.where(finite, near_finite, jnp.exp(exponents)[..., None])  # (3, pieces, 2)
+    distances = jnp.where(finite, near_finite, jnp.exp(exponents)[..., None])  # (fractions, pieces, 2)
     step = jnp.where(finite, 4.0, 0.25)
     inward = jnp.where(finite, 1, -1) * jnp.array([1, -1])
-    steps = distances * (step ** jnp.arange(3, dtype=dtype)[:, None, None])[:, None]  # (3, 3, pieces, 2)
-    samples = values((jnp.where(finite, ends, 0) + inward * steps).ravel()).reshape(*steps.shape, -1)
-    best = jnp.argmax(jnp.all(jnp.isfinite(samples), axis=(0, 3, 4)), axis=0)  # (pieces,)
-    samples = jnp.take_along_axis(samples, best[None, None, :, None, None], axis=1)[:, 0]
+    steps = distances * (step ** jnp.arange(3, dtype=dtype)[:, None, None])[:, None]  # (3, fractions, pieces, 2)
+    x = jnp.where(finite, ends, 0) + inward * steps
+    y = values(jnp.concatenate([ends.ravel(), x.ravel()]))
+    at_end, all_samples = y[: ends.size].reshape(*ends.shape, -1), y[ends.size :].reshape(*x.shape, -1)
+    best = jnp.argmax(jnp.all(jnp.isfinite(all_samples), axis=(0, 3, 4)), axis=0)  # (pieces,)
+    samples, beyond = (
+        jnp.take_along_axis(all_samples, row[None, None, :, None, None], axis=1)[:, 0]
+        for row in (best, jnp.maximum(best - 1, 0))
+    )
     distance = jnp.take_along_axis(distances, best[None, :, None], axis=0)[0]
     power, change = _power_law(samples, jnp.log(step)[..., None])
     # The integral of |f| from the sample to the end is |f| distance / margin; with margin <= 0 the integral diverges.
     margin = jnp.where(finite[..., None], power + 1, -(power + 1))
+    margin = jnp.where(jnp.abs(margin) <= _LEAST_MARGIN, 0.0, margin)
     tail = jnp.abs(samples[0]) * distance[..., None] / jnp.maximum(margin, 0)
     resolves_end = (~finite | (ends == 0))[..., None]
     singular = ~resolves_end & (power < _SINGULAR_POWER)
@@ -166,7 +195,13 @@ def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array]:
     tail = jnp.where(no_tail, 0.0, tail * relative_error)
     near = jnp.where(jnp.any(singular, axis=-1), distance, 0.0)
     tail_bound = jnp.sum(jnp.where(jnp.isnan(tail), jnp.inf, tail), axis=(0, 1))
-    return Piece(lo, hi, t_max(lo, hi, exponents[best, 0]), near, samples[0], power), tail_bound
+    follows_law = (margin <= 0) & (change <= _LEAST_MARGIN) & (resolves_end | jnp.isinf(at_end))
+    overflows = jnp.all(beyond == jnp.inf, axis=0) | jnp.all(beyond == -jnp.inf, axis=0)
+    overflows &= ~finite[..., None] & (power > 0)
+    known = (width > 0)[..., None] & jnp.all(jnp.isfinite(samples) & (samples != 0), axis=0)
+    diverges = known & (follows_law | overflows)
+    piece = Piece(lo, hi, t_max(lo, hi, exponents[best, 0]), near, samples[0], power)
+    return piece, tail_bound, jnp.any(diverges, axis=(0, 1))
 
 
 def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
@@ -181,7 +216,7 @@ def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
     return jnp.where(known, first, 0.0), jnp.where(known, jnp.abs(second - first), 1.0)
 
 
-def _rule(values: Callable, slope_bound: Callable | None, pieces: Piece, cells: Array) -> CellIntegrals:
+def _rule(values: Callable, bounds: Callable | None, pieces: Piece, cells: Array) -> CellIntegrals:
     """Applies the rules of 10 and 21 points to many cells, whose rows are the piece, the lower and the upper t."""
     dtype = cells.dtype
     piece = jax.tree.map(lambda leaf: leaf[cells[:, 0].astype(jnp.int32)], pieces)
@@ -203,11 +238,55 @@ def _rule(values: Callable, slope_bound: Callable | None, pieces: Piece, cells: 
     from_x = jnp.sum(jnp.where(slopes > 0, slopes * x_error, 0.0), axis=1)
     rounding_error = jnp.finfo(dtype).eps * (SUM_ROUNDING * size + from_x)
     error = error_estimate(difference, size, rounding_error)
-    error = jnp.where(jnp.any(missing & ~at_end[..., None], axis=1), jnp.inf, error)
-    hidden_error = jnp.zeros_like(error)
-    if slope_bound is not None:
-        hidden_error = _hidden_error(slope_bound, samples, slopes)
-    return CellIntegrals(value, error, hidden_error, rounding_error, jnp.zeros(len(cells), dtype))
+    missing = missing & ~at_end[..., None]
+    hidden_error, undefined = jnp.zeros_like(error), jnp.any(missing, axis=1)
+    if bounds is not None:
+        found = bounds(*_inner_ends(piece, x))
+        hidden_error = _hidden_error(found.steepest, samples, slopes)
+        if found.range is not None and found.switched is not None:
+            break_error, irreducible = _break_error(found.switched, found.range, piece, samples, weight, size)
+            error = jnp.maximum(error, break_error)
+            rounding_error = jnp.maximum(rounding_error, irreducible)
+            undefined = jnp.where(jnp.isinf(irreducible), jnp.all(missing, axis=1), undefined)
+    error = jnp.where(undefined, jnp.inf, error)
+    return CellIntegrals(value, error, hidden_error, rounding_error, size, jnp.zeros(len(cells), dtype))
+
+
+def _inner_ends(piece: Piece, x: Array) -> tuple[Array, Array]:
+    """Returns the ends of cells, each (k,), without what lies next to an end of the piece.
+
+    Left out are the range in which a power law replaces f, and the last few floating numbers before the end, where
+    interval arithmetic cannot tell x from the end.
+    """
+    slack = 16 * jnp.finfo(x.dtype).eps
+    lowest = piece.lo + jnp.maximum(piece.near[:, 0], slack * jnp.abs(piece.lo))
+    highest = piece.hi - jnp.maximum(piece.near[:, 1], slack * jnp.abs(piece.hi))
+    lo = jnp.where(jnp.isfinite(piece.lo), jnp.maximum(x[:, 0], lowest), x[:, 0])
+    hi = jnp.where(jnp.isfinite(piece.hi), jnp.minimum(x[:, -1], highest), x[:, -1])
+    inside = lo <= hi
+    return jnp.where(inside, lo, x[:, 0]), jnp.where(inside, hi, x[:, 0])
+
+
+def _break_error(
+    switched: Array, ranges: Array, piece: Piece, samples: _Samples, weight: Array, size: Array
+) -> tuple[Array, Array]:
+    """Returns the error that jumps and kinks can cause in k cells, and its part that bisection cannot reduce, (k, m).
+
+    The integral and the sum of the rule both lie between width min f and width max f. The place of a break is not known
+    better than x, which rounds. Where f has no bounds and the cell is as narrow as x allows, the cell holds a
+    singularity: the sum gives the integral up to a factor if the integral exists, and the second result is inf.
+    """
+    x, eps = samples.x, jnp.finfo(samples.x.dtype).eps
+    x_error = eps * jnp.max(samples.points.rounding, axis=1)
+    width = jnp.maximum(x[:, -1] - x[:, 0] - 4 * x_error, weight @ jnp.asarray(KRONROD, x.dtype))
+    whole = piece.hi - piece.lo
+    scale = jnp.maximum(jnp.max(jnp.abs(x), axis=1), jnp.where(jnp.isfinite(whole), whole, 1.0))
+    switched, bounded = switched[:, None], jnp.isfinite(ranges)
+    singular = switched & ~bounded & (width <= _NARROW * eps * scale)[:, None]
+    irreducible = jnp.where(switched & bounded, x_error[:, None] * ranges, 0.0)
+    error = jnp.where(bounded, width[:, None] * ranges + irreducible, jnp.inf)
+    error = jnp.where(singular, _SINGULAR_RATIO * size, error)
+    return jnp.where(switched, error, 0.0), jnp.where(singular, jnp.inf, irreducible)
 
 
 def _samples(values: Callable, piece: Piece, middle: Array, half: Array) -> _Samples:
@@ -227,14 +306,13 @@ def _samples(values: Callable, piece: Piece, middle: Array, half: Array) -> _Sam
     return _Samples(points, x, y, replaced, rounds_to_end(lo, hi, x))
 
 
-def _hidden_error(slope_bound: Callable, samples: _Samples, slopes: Array) -> Array:
+def _hidden_error(steepest: Array, samples: _Samples, slopes: Array) -> Array:
     """Returns the integral of the highest peak that the bound of |f'| allows between nodes, (k, m).
 
     A peak whose sides have at most this slope has the area slope width^2 / 4. The error is 0 where the slopes between
     the samples come near the bound.
     """
     x = samples.x
-    steepest = slope_bound(x[:, 0], x[:, -1])
     width = (x[:, -1] - x[:, 0])[:, None]
     unseen = steepest > _SUSPICIOUS_RATIO * jnp.max(slopes, axis=1)
     unseen = unseen & jnp.isfinite(steepest) & ~jnp.any(samples.replaced, axis=1)[:, None]
@@ -255,12 +333,13 @@ def error_estimate(difference: Array, size: Array, rounding_error: Array) -> Arr
     return jnp.maximum(jnp.maximum(jnp.abs(difference), size * jnp.minimum(1.0, relative**1.5)), rounding_error)
 
 
-def _slope_bound(f: Callable, example: Array) -> Callable | None:
-    """Returns (lo, hi) -> bounds of |f'| over many intervals, or None if f uses an operation without an enclosure."""
+def _bounds(f: Callable, example: Array) -> Callable | None:
+    """Returns (lo, hi) -> `_Bounds` over many intervals, or None if f uses an operation without an enclosure."""
 
     def bound(lo, hi):
-        bounds = enclosure(lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1])(lo, hi)
-        return jnp.maximum(jnp.abs(bounds.lo), jnp.abs(bounds.hi))
+        found = enclosure(lambda x: jnp.stack(jax.jvp(f, (x,), (jnp.ones_like(x),))))(lo, hi)
+        steepest = jnp.maximum(jnp.abs(found.lo[1]), jnp.abs(found.hi[1]))
+        return _Bounds(steepest, None if found.switched is None else found.hi[0] - found.lo[0], found.switched)
 
     try:
         jax.eval_shape(bound, example, example)

@@ -15,15 +15,21 @@ from jax import Array
 
 from jaxcalc.core.shards import varying_axes, varying_over
 
+# The rounding error of a weighted sum of values of f, in units of eps times the integral of |f|.
+SUM_ROUNDING = 10.0
+
 
 class CellIntegrals(NamedTuple):
     """The integrals over each of k cells by a quadrature rule, with their errors.
 
     Attributes:
         value: The m integrals over each cell, (k, m).
-        error: The estimated error of each value, (k, m), from the values of f at the nodes.
+        error: The estimated error of each value, (k, m), from the values of f at the nodes and from what a break (a
+            jump or a kink) inside of the cell could do.
         hidden_error: The further error that a peak between the nodes could cause, (k, m).
-        rounding_error: The error that rounding leaves in each value, (k, m); `error` does not fall below it.
+        rounding_error: The error that rounding leaves in each value, (k, m); `error` does not fall below it. inf where
+            the cell holds a singularity that rounding hides, so that the integral over the cell may not exist.
+        size: The integrals of |f|, (k, m).
         split_axis: The axis along which to bisect each cell, (k,).
     """
 
@@ -31,6 +37,7 @@ class CellIntegrals(NamedTuple):
     error: Array
     hidden_error: Array
     rounding_error: Array
+    size: Array
     split_axis: Array
 
 
@@ -40,12 +47,16 @@ class Total(NamedTuple):
     Attributes:
         value: The m integrals, (m,).
         error: The sum of the errors of the cells, (m,).
+        tolerance: The largest error that counts as success, (m,).
+        singular: Whether a cell holds a singularity that rounding hides.
         full: Whether all `limit` cells are in use.
         evaluated: The number of cells that the rule was applied to.
     """
 
     value: Array
     error: Array
+    tolerance: Array
+    singular: Array
     full: Array
     evaluated: Array
 
@@ -53,13 +64,13 @@ class Total(NamedTuple):
 class _State(NamedTuple):
     """The state of the loop.
 
-    A row of the table holds one cell in 3 d + 4 m + 1 columns: for each of the d axes the number of the piece, then for
-    each the lower end in t, then for each the upper end in t; m columns each of value, error, hidden_error and
-    rounding_error; split_axis. The table is one array because every operation costs compile time, and one scatter then
-    stores a cell. Unused rows are 0.
+    A row of the table holds one cell in 3 d + 5 m + 1 columns: for each of the d axes the number of the piece, then for
+    each the lower end in t, then for each the upper end in t; m columns each of value, error, hidden_error,
+    rounding_error and size; split_axis. The table is one array because every operation costs compile time, and one
+    scatter then stores a cell. Unused rows are 0.
     """
 
-    table: Array  # (limit, 3 d + 4 m + 1)
+    table: Array  # (limit, 3 d + 5 m + 1)
     count: Array  # the number of cells in use
     pending: Array  # (cells per iteration, 3 d), the cells to which the rule is applied next
     rows: Array  # (cells per iteration,), the row of the table of each pending cell; limit for none
@@ -84,20 +95,22 @@ def subdivide(
     if len(first) % 2:  # an iteration evaluates the two halves of k / 2 cells
         first, used = jnp.concatenate([first, first[:1]]), jnp.append(used, False)
     count, columns = first.shape
-    table = jnp.zeros((limit, columns + 4 * m + 1), first.dtype)
+    table = jnp.zeros((limit, columns + 5 * m + 1), first.dtype)
     rows = jnp.where(used, jnp.arange(count), limit)
     start = _State(table, jnp.array(count), first, rows, jnp.array(0), jnp.array(True))
     start = varying_over(varying_axes(first), start)
     iterate = functools.partial(_iterate, rule, m, epsabs, epsrel)
     state = jax.lax.while_loop(lambda state: jnp.any(state.rows < limit), iterate, start)
     value, error = _totals(state, m)
-    return Total(value, error, state.count >= limit, state.evaluated)
+    tolerance = _tolerance(state, m, value, epsabs, epsrel)
+    singular = jnp.any(jnp.isinf(_integrals(state, m)[3]))
+    return Total(value, error, tolerance, singular, state.count >= limit, state.evaluated)
 
 
 def _iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: _State) -> _State:
     """Applies the rule to the pending cells, stores them in the table, and bisects the worst cells of the table."""
     found = rule(state.pending)
-    columns = (state.pending, *found[:4], found.split_axis[:, None].astype(state.pending.dtype))
+    columns = (state.pending, *found[:5], found.split_axis[:, None].astype(state.pending.dtype))
     table = state.table.at[state.rows].set(jnp.concatenate(columns, axis=1), mode="drop")
     limit = len(table)
     evaluated = state.evaluated + jnp.sum(state.rows < limit)
@@ -106,7 +119,7 @@ def _iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: _State
     counts_hidden = state.counts_hidden & (state.count <= limit // 2)
     state = state._replace(table=table, evaluated=evaluated, counts_hidden=counts_hidden)
     value, error = _totals(state, m)
-    tolerance = jnp.maximum(epsabs, epsrel * jnp.abs(value))
+    tolerance = _tolerance(state, m, value, epsabs, epsrel)
     errors, rounding_error = _errors(state, m), _integrals(state, m)[3]
     reducible = (errors > tolerance / (2 * state.count)) & (errors > 2 * rounding_error) & (error > tolerance)
     relative = errors / jnp.maximum(tolerance, jnp.finfo(table.dtype).tiny)
@@ -133,21 +146,32 @@ def _bisected(state: _State, m: int, priority: Array, worst: Array) -> _State:
 
 def _cells(table: Array, m: int) -> tuple[Array, Array, Array, Array]:
     """Returns the number of the piece, lo, hi, and whether the axis is the one to bisect along, each (rows, d)."""
-    d = (table.shape[1] - 4 * m - 1) // 3
+    d = (table.shape[1] - 5 * m - 1) // 3
     split = table[:, -1:] == jnp.arange(d)
     return table[:, :d], table[:, d : 2 * d], table[:, 2 * d : 3 * d], split
 
 
 def _integrals(state: _State, m: int) -> Array:
-    """Returns value, error, hidden_error and rounding_error of every row of the table, (4, limit, m)."""
-    parts = state.table[:, -4 * m - 1 : -1]
-    return jnp.moveaxis(parts.reshape(len(parts), 4, m), 1, 0)
+    """Returns value, error, hidden_error, rounding_error and size of every row of the table, (5, limit, m)."""
+    parts = state.table[:, -5 * m - 1 : -1]
+    return jnp.moveaxis(parts.reshape(len(parts), 5, m), 1, 0)
 
 
 def _errors(state: _State, m: int) -> Array:
     """Returns the error of every row of the table, with the hidden error as long as hidden errors count, (limit, m)."""
-    _, error, hidden_error, _ = _integrals(state, m)
+    _, error, hidden_error, *_ = _integrals(state, m)
     return error + jnp.where(state.counts_hidden, hidden_error, 0.0)
+
+
+def _tolerance(state: _State, m: int, value: Array, epsabs: Array, epsrel: Array) -> Array:
+    """Returns max(epsabs, epsrel |value|), or the rounding error of a value that cannot be told from 0, (m,).
+
+    The rounding error of the sum is r = 10 eps times the integral of |f|. No relative error of an integral that is 0
+    can be reached: where |value| <= 2 r, an error of 4 r is all that the arithmetic can do.
+    """
+    rounding = SUM_ROUNDING * jnp.finfo(value.dtype).eps * jnp.sum(_integrals(state, m)[4], axis=0)
+    of_zero = jnp.where((jnp.abs(value) <= 2 * rounding) & jnp.isfinite(rounding), 4 * rounding, 0.0)
+    return jnp.maximum(jnp.maximum(epsabs, epsrel * jnp.abs(value)), of_zero)
 
 
 def _totals(state: _State, m: int) -> tuple[Array, Array]:
