@@ -24,8 +24,9 @@ from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch
 # that is too long may leave the basin of the start.
 FIRST_STEP = 0.01
 # In a box the bounds say what is too long, and most problems with bounds end at some of them: the first step moves x by
-# more than its own length. Only for methods that learn curvature; others do not recover from a long first step.
-FIRST_IN_BOX = 3.0
+# more than its own length where a side is open, and by its own length where every variable has both bounds, because a
+# longer step crosses the whole box. Only for methods that learn curvature; others do not recover from a long first step.
+FIRST_IN_BOX, FIRST_IN_CLOSED_BOX = 3.0, 1.0
 # A value and a slope at a trial confirm a parabola if the mean of both slopes gives the rise up to this share of it.
 CONFIRMED = 0.25
 # Where the minimum of a confirmed parabola is nearer than this share of the trial's step, x counts as its minimum.
@@ -122,7 +123,7 @@ def aim(
     steepest = -D * gradient
     slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
     if first_step is None:
-        first_step = FIRST_IN_BOX if box.is_bounded else FIRST_STEP
+        first_step = jnp.where(box.is_closed, FIRST_IN_CLOSED_BOX, FIRST_IN_BOX) if box.is_bounded else FIRST_STEP
     first_step = jnp.asarray(first_step, xx.dtype)
     ended = move.accepted, move.exhausted
     begun, fresh, slope, step_length, promise = _begin(
