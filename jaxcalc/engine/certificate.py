@@ -68,9 +68,8 @@ class Certificate:
 
     @property
     def kind_name(self) -> Any:
-        """The kind as a word, or a list of words for N points. Made on the host."""
-        codes = np.asarray(self.kind)
-        return PointKind(int(codes)).words if codes.ndim == 0 else [PointKind(code).words for code in codes.tolist()]
+        """The kind as a word, or a list of words for N points, of lists for (P, m) points. Made on the host."""
+        return jax.tree.map(lambda code: PointKind(code).words, np.asarray(self.kind).tolist())
 
 
 def certificates(
