@@ -129,8 +129,10 @@ def multistart(
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
     found = _solve(blocks, Sample(count, rows, auto, seed), whole_number("maxfev", maxfev))
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(data)):
-        found = _with_derivatives(blocks, found, data)
-    return found if many else found[0]
+        found = _with_derivatives(blocks, jax.device_put(found), data)
+        return found if many else found[0]
+    # The one problem is taken out while its minima are in NumPy, which compiles nothing.
+    return jax.device_put(found if many else found[0])
 
 
 class Sample(NamedTuple):
@@ -231,13 +233,14 @@ def _lowest_finished(blocks: Blocks, found: Distinct, lines: Lines) -> Distinct:
     return _distinct(blocks, joined(ends, further), lines)
 
 
-def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, np.ndarray]) -> Minima:
-    """Returns the minima of all problems, (P, m), those of problems with fewer filled up."""
+def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, Any]) -> Minima:
+    """Returns the minima of all problems, (P, m), in NumPy; problems with fewer are filled up."""
     listed = [found.listed(problem) for problem in range(blocks.problems)]
     most = max(map(len, listed))
     rows = np.stack([np.append(of_one, np.full(most - len(of_one), of_one[0])) for of_one in listed])
     real = np.arange(most) < np.array([len(of_one) for of_one in listed])[:, None]
-    none = Certificate(int(PointKind.NOT_CRITICAL), 0, np.nan, np.nan, np.nan, np.nan)
+    no_point: dict[str, Any] = {field.name: np.nan for field in dataclasses.fields(Certificate)}
+    none = Certificate(**no_point | {"kind": int(PointKind.NOT_CRITICAL), "index": 0})
 
     def table(leaf: np.ndarray, filler: Any) -> np.ndarray:
         leaf, shape = leaf[rows], (*real.shape, *(1,) * (leaf.ndim - 1))
@@ -245,13 +248,13 @@ def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, np.ndarray]) ->
 
     ends = found.ends
     by_row = {"fun": (ends.value, np.nan), "count": (ends.count, 0), "status": (ends.status, RUNNING)}
-    tables = {name: table(*of_name) for name, of_name in by_row.items()}
+    tables: dict[str, Any] = {name: table(*of_name) for name, of_name in by_row.items()}
     tables["x"] = jax.tree.map(lambda leaf: table(leaf, np.nan), blocks.as_x(ends.x))
     tables["certificate"] = jax.tree.map(table, found.certificate, none)
     estimates = [coverage(ends.count[of_one])._asdict() for of_one in listed]
     for name in ("missed_probability", "unseen_share", "expected_minima"):
         tables[name] = np.array([estimate[name] for estimate in estimates])
-    return jax.device_put(Minima(**tables, **facts))
+    return Minima(**tables, **facts)
 
 
 def _with_derivatives(blocks: Blocks, found: Minima, data: Data) -> Minima:

@@ -60,10 +60,10 @@ def merged_on_plains(
         paths = neighbours(ends, level, lines.scale, np.inf)
         paths = unique_pairs(*map(np.append, paths, _nearest_of_another_label(ends, label, level, level, lines.scale)))
         first, second = _shortest(ends, label, lines, *by_path.without(*_of_two_labels(label, *paths)))
+        if not len(first):
+            return label
         by_path.add(first, second)
         along = _lead_on(ends, lines, descend, first, second)
-        if not along.any():
-            return label
         label = _united(label, first[along], second[along], ends.value)
 
 
@@ -129,7 +129,7 @@ def _nearest_of_another_label(
             if len(asked) and len(held):
                 far, found = KDTree(other_place[held]).query(place[asked], p=np.inf, distance_upper_bound=reach)
                 closer = far < distance[asked]
-                distance[asked[closer]], nearest[asked[closer]] = far[closer], held[found[closer]]
+                distance[asked[closer]], nearest[asked[closer]] = far[closer], held[np.asarray(found)[closer]]
     known = np.isfinite(distance)
     return unique_pairs(rows[known], others[nearest[known]])
 
