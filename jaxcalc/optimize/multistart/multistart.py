@@ -240,7 +240,8 @@ def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, Any]) -> Minima
     rows = np.stack([np.append(of_one, np.full(most - len(of_one), of_one[0])) for of_one in listed])
     real = np.arange(most) < np.array([len(of_one) for of_one in listed])[:, None]
     no_point: dict[str, Any] = {field.name: np.nan for field in dataclasses.fields(Certificate)}
-    none = Certificate(**no_point | {"kind": int(PointKind.NOT_CRITICAL), "index": 0})
+    no_point |= {"kind": int(PointKind.NOT_CRITICAL), "index": 0}
+    none = Certificate(**no_point)
 
     def table(leaf: np.ndarray, filler: Any) -> np.ndarray:
         leaf, shape = leaf[rows], (*real.shape, *(1,) * (leaf.ndim - 1))
