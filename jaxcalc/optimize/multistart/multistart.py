@@ -194,7 +194,7 @@ def _sampled(blocks: Blocks, sample: Sample, region: Region, lines: Lines, maxfe
         ends = blocks.descend(np.tile(x, (len(going), 1)), going.repeat(len(x)))
         starts[going] += len(x)
         found = _distinct(blocks, ends if found is None else joined(found.ends, ends), lines)
-        enough = np.array([found.is_enough(problem) for problem in going])
+        enough = np.array([found.is_enough(problem) for problem in going.tolist()])
         affordable = 2 * blocks.nfev[going] <= AUTO_SHARE * maxfev
         going = going[~enough & affordable]
         if not sample.auto or not len(going):
