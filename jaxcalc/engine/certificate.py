@@ -78,10 +78,9 @@ class Certificate:
 
     @property
     def kind_name(self) -> Any:
-        """The kind as a word, or a list of words for N points. Made on the host."""
+        """The kind as a word, or a list of words for N points, of lists for (P, m) points. Made on the host."""
         require_known("kind_name", self.kind)
-        codes = np.asarray(self.kind)
-        return PointKind(int(codes)).words if codes.ndim == 0 else [PointKind(code).words for code in codes.tolist()]
+        return jax.tree.map(lambda code: PointKind(code).words, np.asarray(self.kind).tolist())
 
 
 def certificates(

@@ -33,56 +33,75 @@ class Lines:
     gtol: float
     scale: np.ndarray
 
+    def rises(self, ends: Ends, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Returns for each pair of rows by how much f rises on the line between them above the higher of its ends.
+
+        Values that are not finite are an infinite rise: nothing descends across them.
+        """
+        if not len(first):
+            return np.zeros(0)
+        high, low = by_value(ends.value, first, second)
+        way = ends.place[low] - ends.place[high]
+        points = ends.place[high][:, None] + LINE[:, None] * way[:, None]
+        on_line = self.values(points.reshape(-1, points.shape[-1]), ends.problem[high].repeat(len(LINE)))
+        with np.errstate(invalid="ignore"):
+            rise = np.max(on_line.reshape(-1, len(LINE)), axis=1) - ends.value[high]
+        return np.where(np.isnan(rise), np.inf, rise)
+
     def are_level(self, ends: Ends, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Returns for each pair of rows whether f stays at most at its higher end's value, but for rounding."""
-        if not len(first):
-            return np.zeros(0, bool)
-        swapped = ends.value[first] > ends.value[second]
-        high, low = np.where(swapped, first, second), np.where(swapped, second, first)
-        way = ends.x[low] - ends.x[high]
-        points = ends.x[high][:, None] + LINE[:, None] * way[:, None]
-        on_line = self.values(points.reshape(-1, points.shape[-1]), ends.problem[high].repeat(len(LINE)))
-        # NaN is a rise: nothing descends across it.
-        highest = ends.value[high] + self.slack(ends, high, low)
-        return np.all(on_line.reshape(-1, len(LINE)) <= highest[:, None], axis=1)
+        return self.rises(ends, first, second) <= self.slack(ends, *by_value(ends.value, first, second))
 
     def slack(self, ends: Ends, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Returns by how much the values of these pairs may differ and still count as equal."""
-        distance = np.sum(np.abs(ends.x[first] - ends.x[second]), axis=1)
+        distance = np.sum(np.abs(ends.place[first] - ends.place[second]), axis=1)
         return ROUNDING * np.finfo(ends.x.dtype).eps * np.abs(ends.value[first]) + SLOPE * self.gtol * distance
 
 
-def merged(ends: Ends, lines: Lines, loose: np.ndarray | None = None) -> np.ndarray:
-    """Returns for each end the row of the lowest end that is the same minimum.
+def by_value(value: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of the higher and of the lower end of each pair."""
+    swapped = value[first] > value[second]
+    return np.where(swapped, first, second), np.where(swapped, second, first)
+
+
+def merged(ends: Ends, lines: Lines) -> np.ndarray:
+    """Returns for each end the row of the lowest end that is the same minimum, by lines between close neighbours.
 
     Args:
         ends: The ends, of any number of problems, which are never merged with each other's.
         lines: Tells whether f rises between two ends.
-        loose: Ends that are no sure minima, such as points of a plain, (K,) booleans. If given, only these are merged,
-            each with its nearest neighbours however far these are.
     """
-    label = np.arange(len(ends))
-    if loose is None:
-        label = _by_cells(ends, lines)
-    refused: set[tuple[int, int]] = set()
+    label, refused = _by_cells(ends, lines), Refused()
     while True:
-        leaders = np.unique(label)
-        first, second = _neighbours(ends, leaders, lines.scale, np.inf if loose is not None else RADIUS)
-        asked = np.array([pair not in refused for pair in zip(first.tolist(), second.tolist(), strict=True)], bool)
-        if loose is not None:
-            asked &= loose[np.where(ends.value[first] > ends.value[second], first, second)]
-        first, second = first[asked], second[asked]
+        first, second = refused.without(*neighbours(ends, np.unique(label), lines.scale, RADIUS))
         level = lines.are_level(ends, first, second)
-        refused |= set(zip(first[~level].tolist(), second[~level].tolist(), strict=True))
+        refused.add(first[~level], second[~level])
         if not level.any():
             return label
-        label = _joined(label, first[level], second[level], ends.value)
+        label = joined_to_lower(label, first[level], second[level], ends.value)
+
+
+class Refused:
+    """Pairs of rows that need not be compared again."""
+
+    def __init__(self):
+        """Starts with no pairs."""
+        self._pairs: set[tuple[int, int]] = set()
+
+    def add(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Adds these pairs."""
+        self._pairs |= set(zip(first.tolist(), second.tolist(), strict=True))
+
+    def without(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns those of these pairs that have not been refused."""
+        asked = [pair not in self._pairs for pair in zip(first.tolist(), second.tolist(), strict=True)]
+        return first[np.array(asked, bool)], second[np.array(asked, bool)]
 
 
 def _by_cells(ends: Ends, lines: Lines) -> np.ndarray:
     """Returns the labels after each end was compared with the lowest one of its cell, of the radius' size."""
     order = np.lexsort((ends.value, ends.problem))
-    cells = np.column_stack([ends.problem, np.floor(ends.x / (lines.scale * RADIUS))])[order]
+    cells = np.column_stack([ends.problem, np.floor(ends.place / (lines.scale * RADIUS))])[order]
     _, lowest, cell = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     leader = np.empty(len(ends), int)
     leader[order] = order[lowest][cell.ravel()]
@@ -92,30 +111,41 @@ def _by_cells(ends: Ends, lines: Lines) -> np.ndarray:
     return leader
 
 
-def _neighbours(ends: Ends, leaders: np.ndarray, scale: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pairs of leaders, of one problem and at most a radius apart, each with its nearest few."""
-    if len(leaders) < 2:
-        return leaders[:0], leaders[:0]
-    place = np.nan_to_num(ends.x[leaders] / scale)
-    width = np.ptp(place, axis=0).max() + 1 if np.isinf(radius) else 1
-    place = np.column_stack([place, 4 * width * ends.problem[leaders]])
-    # Problems lie so far apart along one more axis that none has a neighbour in another.
-    reach, several = min(radius, 2 * width), min(NEIGHBOURS + 1, len(leaders))
-    _, near = KDTree(place).query(place, k=several, p=np.inf, distance_upper_bound=reach)
+def neighbours(ends: Ends, rows: np.ndarray, scale: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pairs of these rows, of one problem and at most a radius apart, each row with its nearest few."""
+    if len(rows) < 2:
+        return rows[:0], rows[:0]
+    place, reach = apart_by_problem(ends, rows, scale)
+    several = min(NEIGHBOURS + 1, len(rows))
+    _, near = KDTree(place).query(place, k=several, p=np.inf, distance_upper_bound=min(radius, reach))
     near = np.asarray(near)
-    own = np.broadcast_to(np.arange(len(leaders))[:, None], near.shape)
-    chosen = (near != own) & (near < len(leaders))  # beyond the last where there are fewer
-    pairs = np.unique(np.sort(np.column_stack([leaders[own[chosen]], leaders[near[chosen]]]), axis=1), axis=0)
+    own = np.broadcast_to(np.arange(len(rows))[:, None], near.shape)
+    chosen = (near != own) & (near < len(rows))  # beyond the last where there are fewer
+    return unique_pairs(rows[own[chosen]], rows[near[chosen]])
+
+
+def apart_by_problem(ends: Ends, rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns the places of these rows in units of the box, and a distance that spans each problem and parts them.
+
+    Problems lie so far apart along one more axis that no row has a neighbour of another problem within that distance.
+    """
+    place = np.nan_to_num(ends.place[rows] / scale)
+    width = np.ptp(place, axis=0).max() + 1
+    return np.column_stack([place, 4 * width * ends.problem[rows]]), 2 * width
+
+
+def unique_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each pair once, the lower row first."""
+    pairs = np.unique(np.sort(np.column_stack([first, second]), axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _joined(label: np.ndarray, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Returns the labels after the higher of each pair of leaders was joined to the lower.
+def joined_to_lower(label: np.ndarray, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Returns the labels after the higher of each pair of labels was joined to the lower.
 
     If it could be joined to several, it is to the lowest alone: from a saddle f falls to two minima, which are not one.
     """
-    swapped = value[first] < value[second]
-    high, low = np.where(swapped, second, first), np.where(swapped, first, second)
+    high, low = by_value(value, second, first)
     order = np.argsort(-value[low], kind="stable")
     parent = np.arange(len(label))
     parent[high[order]] = low[order]

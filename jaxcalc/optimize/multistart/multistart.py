@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
 from jaxcalc.core.arguments import (
@@ -20,20 +21,19 @@ from jaxcalc.core.arguments import (
 )
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
-from jaxcalc.engine.status import Status
+from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
-from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, joined
-from jaxcalc.optimize.multistart.result import Coverage, Minima, coverage
+from jaxcalc.optimize.multistart.plains import merged_on_plains
+from jaxcalc.optimize.multistart.points import ROUND, Blocks, Data, Ends, joined
+from jaxcalc.optimize.multistart.result import Minima, coverage
 from jaxcalc.optimize.multistart.search import Region, search, spread
 from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
     import optax
 
-# Starts that are descended from at once, for each problem.
-ROUND = 256
 # With starts="auto" the sample may take this share of the evaluations; the rest is for the search.
 AUTO_SHARE = 0.25
 
@@ -49,6 +49,7 @@ def multistart(
     method: "str | Method | optax.GradientTransformation" = "bfgs",
     scale: Any = None,
     many: bool = False,
+    canonical: Callable | None = None,
     gtol: float | None = None,
     maxiter: int | None = None,
     maxfev: int = 200_000,
@@ -59,8 +60,9 @@ def multistart(
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of
        `minimize_many`. Their first steps are short, 0.01 lengths of x unless the method says otherwise, so that most
        end in the basin of their start.
-    2. *Merge*: two ends are the same minimum if f does not rise on the line between them. The share of starts that
-       each minimum draws tells how many minima are likely to be missing (Boender and Rinnooy Kan).
+    2. *Merge*: two ends are the same minimum if f does not rise on the line between them, or along the bottom of a
+       valley in which both lie, however it bends. The share of starts that each minimum draws tells how many minima are
+       likely to be missing (Boender and Rinnooy Kan).
     3. *Search*: if at least half a minimum is expected to be missing, further rounds start from points that are made
        of the 64 best minima: by recombination, by differences of minima, by random steps. They end when six rounds
        have found nothing better, or before `maxfev`. They look for the global minimum, not for all local ones.
@@ -86,6 +88,12 @@ def multistart(
         scale: The size of a typical change of each variable, as in `minimize`.
         many: Whether the leaves of args have a leading axis of problems, (P, ...), which are all solved in the same
             rounds.
+        canonical: A JAX-traceable function from an x to its canonical form, in the form of x, that is the same for all
+            symmetric copies of a point: the atoms of a cluster turned and sorted, the components of a mixture in
+            ascending order, abs(x) where fun is even. Ends are compared by their canonical forms, so copies count as
+            one minimum. It must leave fun unchanged, fun(canonical(x)) = fun(x), which is tested at every end, and so
+            is defined there too where a canonical form lies outside the box. Listed are the ends themselves, since the
+            gradient was evaluated there; `jax.vmap(canonical)(minima.x)` are their canonical forms.
         gtol: The promise of each descent that succeeded, in units of f / x; by default 1e-5 in float64 and 1e-3 in
             float32.
         maxiter: The most iterations of each descent; by default the method's own.
@@ -93,13 +101,13 @@ def multistart(
         scipy: SciPy's other keywords, as in `minimize`, for the descents: `tol` and `options` of gtol and maxiter.
 
     Returns:
-        A `Minima`; with many a list of P of them.
+        A `Minima`; with many=True one that holds P problems, `minima[i]` being that of problem i.
 
     Raises:
         TypeError: If fun does not return one real number, bounds is not a pair of real arrays of one form, or an array
-            is traced by `jit` or `vmap`.
-        ValueError: If a lower bound is not below its upper one, the box is infinite and no starts are given, or an
-            option is out of range.
+            is traced by `jit` or `vmap`, or canonical does not return the form of x.
+        ValueError: If a lower bound is not below its upper one, the box is infinite and no starts are given, an option
+            is out of range, or canonical changes the value of fun.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,7 +120,7 @@ def multistart(
     Source: C. Boender and A. Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods (1987);
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
-    require_functions([fun], several=False)
+    require_functions([fun] if canonical is None else [fun, canonical], several=False)
     if scipy:
         given = translated("multistart", scipy, {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev})
         gtol, maxiter = given["gtol"], given["maxiter"]
@@ -130,13 +138,15 @@ def multistart(
     box = search_box(bounds, own)
     dtype = at_least_single(*jax.tree.leaves(box.lower))
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
-    blocks = Blocks(fun, known, many, box, chosen, given.given(), scale)
+    blocks = Blocks(fun, known, many, box, chosen, given.given(), scale, canonical)
     rows = None if own is None else blocks.as_rows(own)
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
     found = _solve(blocks, Sample(count, rows, auto, seed), whole_number("maxfev", maxfev))
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(data)):
-        found = _with_derivatives(blocks, found, data)
-    return found if many else found[0]
+        found = _with_derivatives(blocks, jax.device_put(found), data)
+        return found if many else found[0]
+    # The one problem is taken out while its minima are in NumPy, which compiles nothing.
+    return jax.device_put(found if many else found[0])
 
 
 class Sample(NamedTuple):
@@ -153,101 +163,126 @@ class Sample(NamedTuple):
         return -(-self.count // -(-self.count // ROUND))
 
 
-def _solve(blocks: Blocks, sample: Sample, maxfev: int) -> list[Minima]:
+def _solve(blocks: Blocks, sample: Sample, maxfev: int) -> Minima:
     """Runs the four stages for all problems."""
     region = Region(blocks.lower, blocks.upper)
     if sample.own is not None:
         region = Region(np.maximum(sample.own.min(0), region.lower), np.minimum(sample.own.max(0), region.upper))
     lines = Lines(blocks.values, float(blocks.tolerances["gtol"]), region.scale)
-    blocks.rows = sample.size * blocks.problems
-    sampled, covers, starts = _sampled(blocks, sample, region, lines, maxfev)
-    going = np.array([not cover.is_enough for cover in covers])
+    found, starts = _sampled(blocks, sample, region, lines, maxfev)
+    going = np.array([not found.is_enough(problem) for problem in range(blocks.problems)])
     chance = np.random.default_rng([sample.seed, 1])
-    searched, rounds = search(blocks, sampled, region, going, sample.size, maxfev, chance)
-    found = _lowest_finished(blocks, joined(sampled, searched[searched.count == 0]))
-    found, certificate = _certified(blocks, found, lines)
-    results = []
-    for problem in range(blocks.problems):
-        rows = np.flatnonzero(found.problem == problem)
-        rows = rows[np.argsort(found.value[rows], kind="stable")]  # a NaN, where no value is known, comes last
-        kept = found.success[rows] & ~np.isin(certificate.kind[rows], (PointKind.SADDLE, PointKind.MAXIMUM))
+    searched, rounds = search(blocks, found.ends, region, going, sample.size, maxfev, chance)
+    if rounds.any():
+        found = _distinct(blocks, joined(found.ends, searched[searched.count == 0]), lines)
+    found = _lowest_finished(blocks, found, lines)
+    return _as_minima(blocks, found, {"starts": starts, "rounds": rounds, "nfev": blocks.nfev})
+
+
+class Distinct(NamedTuple):
+    """Distinct ends of all problems, with their certificates."""
+
+    ends: Ends
+    certificate: Certificate
+
+    def listed(self, problem: int) -> np.ndarray:
+        """Returns the rows of a problem's minima, the lowest first, which is listed whatever it is."""
+        rows = np.flatnonzero(self.ends.problem == problem)
+        rows = rows[np.argsort(self.ends.value[rows], kind="stable")]  # a NaN, where no value is known, comes last
+        kept = self.ends.success[rows] & ~np.isin(self.certificate.kind[rows], (PointKind.SADDLE, PointKind.MAXIMUM))
         kept[0] = True
-        facts = {"starts": starts[problem], "rounds": rounds[problem], "nfev": blocks.nfev[problem]}
-        results.append(_as_minima(blocks, found, certificate, rows[kept], covers[problem], facts))
-    return results
+        return rows[kept]
+
+    def is_enough(self, problem: int) -> bool:
+        """Whether a descent succeeded, and the counts of the listed minima say that hardly one is missing."""
+        rows = self.listed(problem)
+        return bool(self.ends.success[rows].any()) and coverage(self.ends.count[rows]).is_enough
 
 
-def _sampled(
-    blocks: Blocks, sample: Sample, region: Region, lines: Lines, maxfev: int
-) -> tuple[Ends, list[Coverage], np.ndarray]:
-    """Returns the distinct ends of the sample with their counts, the coverage of each problem, and its starts."""
+def _sampled(blocks: Blocks, sample: Sample, region: Region, lines: Lines, maxfev: int) -> tuple[Distinct, np.ndarray]:
+    """Returns the distinct ends of the sample with their counts, and how many starts each problem had."""
     going, starts = np.arange(blocks.problems), np.zeros(blocks.problems, int)
     x = spread(region, sample.count, sample.seed) if sample.own is None else sample.own
     found = None
     while True:
         ends = blocks.descend(np.tile(x, (len(going), 1)), going.repeat(len(x)))
         starts[going] += len(x)
-        found = _distinct(ends if found is None else joined(found, ends), lines)
-        counts = np.where(found.success, found.count, 0)
-        covers = [coverage(counts[found.problem == problem]) for problem in range(blocks.problems)]
-        enough = np.array([cover.is_enough for cover in covers])
+        found = _distinct(blocks, ends if found is None else joined(found.ends, ends), lines)
+        enough = np.array([found.is_enough(problem) for problem in going.tolist()])
         affordable = 2 * blocks.nfev[going] <= AUTO_SHARE * maxfev
-        going = going[~enough[going] & affordable]
+        going = going[~enough & affordable]
         if not sample.auto or not len(going):
-            return found, covers, starts
+            return found, starts
         total = int(starts[going[0]])
         x = spread(region, 2 * total, sample.seed)[total:]
 
 
-def _distinct(ends: Ends, lines: Lines, loose: np.ndarray | None = None) -> Ends:
-    """Returns one row for each minimum, with the counts of all ends in it."""
-    first, member = representatives(ends, merged(ends, lines, loose), lines)
+def _distinct(blocks: Blocks, ends: Ends, lines: Lines) -> Distinct:
+    """Returns one row for each minimum, with the counts of all ends in it, and the certificates."""
+    ends = _one_of_each(ends, merged(ends, lines), lines)
+    certificate = blocks.certify(ends.x, ends.problem)
+    sure = ends.success & np.isin(certificate.kind, (PointKind.MINIMUM, PointKind.BOUND_MINIMUM))
+    label = merged_on_plains(ends, ~sure, lines, blocks.descend)
+    first, _ = representatives(ends, label, lines)
+    return Distinct(_one_of_each(ends, label, lines), jax.tree.map(lambda leaf: leaf[first], certificate))
+
+
+def _one_of_each(ends: Ends, label: np.ndarray, lines: Lines) -> Ends:
+    """Returns one row for each label, with the counts of all its ends."""
+    first, member = representatives(ends, label, lines)
     counts = np.bincount(member, weights=ends.count, minlength=len(first)).astype(int)
     return dataclasses.replace(ends[first], count=counts)
 
 
-def _lowest_finished(blocks: Blocks, ends: Ends) -> Ends:
+def _lowest_finished(blocks: Blocks, found: Distinct, lines: Lines) -> Distinct:
     """Returns the ends, and where the lowest of a problem had reached its cap, also that of the whole descent."""
+    ends = found.ends
     order = np.lexsort((ends.value, ends.problem))
     lowest = order[np.unique(ends.problem[order], return_index=True)[1]]
     unfinished = lowest[ends.status[lowest] == Status.MAX_ITERATIONS]
     if not len(unfinished):
-        return ends
+        return found
     further = blocks.descend(ends.x[unfinished], ends.problem[unfinished])
-    return joined(ends, dataclasses.replace(further, count=np.zeros(len(further), int)))
+    further = dataclasses.replace(further, count=np.zeros(len(further), int))
+    return _distinct(blocks, joined(ends, further), lines)
 
 
-def _certified(blocks: Blocks, ends: Ends, lines: Lines) -> tuple[Ends, Certificate]:
-    """Returns the distinct ends and their certificates; ends that are no sure minima also merge with far neighbours."""
-    ends = _distinct(ends, lines)
-    certificate = blocks.certify(ends.x, ends.problem)
-    sure = ends.success & np.isin(certificate.kind, (PointKind.MINIMUM, PointKind.BOUND_MINIMUM))
-    first, member = representatives(ends, merged(ends, lines, ~sure), lines)
-    counts = np.bincount(member, weights=ends.count, minlength=len(first)).astype(int)
-    return dataclasses.replace(ends[first], count=counts), jax.tree.map(lambda leaf: leaf[first], certificate)
+def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, Any]) -> Minima:
+    """Returns the minima of all problems, (P, m), in NumPy; problems with fewer are filled up."""
+    listed = [found.listed(problem) for problem in range(blocks.problems)]
+    most = max(map(len, listed))
+    rows = np.stack([np.append(of_one, np.full(most - len(of_one), of_one[0])) for of_one in listed])
+    real = np.arange(most) < np.array([len(of_one) for of_one in listed])[:, None]
+    no_point: dict[str, Any] = {field.name: np.nan for field in dataclasses.fields(Certificate)}
+    no_point |= {"kind": int(PointKind.NOT_CRITICAL), "index": 0}
+    none = Certificate(**no_point)
+
+    def table(leaf: np.ndarray, filler: Any) -> np.ndarray:
+        leaf, shape = leaf[rows], (*real.shape, *(1,) * (leaf.ndim - 1))
+        return np.where(real.reshape(shape), leaf, np.asarray(filler, leaf.dtype))
+
+    ends = found.ends
+    by_row = {"fun": (ends.value, np.nan), "count": (ends.count, 0), "status": (ends.status, RUNNING)}
+    tables: dict[str, Any] = {name: table(*of_name) for name, of_name in by_row.items()}
+    tables["x"] = jax.tree.map(lambda leaf: table(leaf, np.nan), blocks.as_x(ends.x))
+    tables["certificate"] = jax.tree.map(table, found.certificate, none)
+    estimates = [coverage(ends.count[of_one])._asdict() for of_one in listed]
+    for name in ("missed_probability", "unseen_share", "expected_minima"):
+        tables[name] = np.array([estimate[name] for estimate in estimates])
+    return Minima(**tables, **facts)
 
 
-def _as_minima(
-    blocks: Blocks, found: Ends, certificate: Certificate, rows: np.ndarray, cover: Coverage, facts: dict
-) -> Minima:
-    by_row = {"fun": found.value, "count": found.count, "status": found.status, "certificate": certificate}
-    estimates = cover._asdict()
-    estimates.pop("seen")
-    everything = jax.tree.map(lambda leaf: leaf[rows], by_row) | estimates | facts
-    return jax.device_put(Minima(blocks.as_x(found.x[rows]), **everything))
-
-
-def _with_derivatives(blocks: Blocks, found: list[Minima], data: Data) -> list[Minima]:
+def _with_derivatives(blocks: Blocks, found: Minima, data: Data) -> Minima:
     """Returns the minima with x and fun as functions of the data: a descent from each, which ends where it starts."""
-    sizes = [len(minima.fun) for minima in found]
-    problem = np.arange(len(found)).repeat(sizes)
+    problem, row = np.nonzero(np.asarray(found.status) != RUNNING)
+    count = len(problem)
     # Their number rounded up, so that few shapes are compiled.
-    problem = np.append(problem, np.zeros(2 ** (len(problem) - 1).bit_length() - len(problem), int))
-    x = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(minima.x for minima in found))
-    x = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:1].repeat(len(problem) - sum(sizes), axis=0)]), x)
-    result = blocks.minimized(x, problem, data)
-    ends = np.cumsum([0, *sizes])
-    return [
-        dataclasses.replace(minima, x=jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], result.x), fun=result.fun[a:b])
-        for minima, a, b in zip(found, ends[:-1], ends[1:], strict=True)
-    ]
+    more = np.zeros(2 ** (count - 1).bit_length() - count, int)
+    padded, rows = np.append(problem, more), np.append(row, more)
+    result = blocks.minimized(jax.tree.map(lambda leaf: leaf[padded, rows], found.x), padded, data)
+
+    def table(known: Array, new: Array) -> Array:
+        return known.astype(new.dtype).at[problem, row].set(new[:count])
+
+    x = jax.tree.map(table, found.x, result.x)
+    return dataclasses.replace(found, x=x, fun=table(found.fun, result.fun))

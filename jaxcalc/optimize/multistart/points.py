@@ -23,19 +23,30 @@ from jaxcalc.optimize.minimize import minimize_many
 
 # Rows of a call that evaluates values.
 VALUES = 2048
-# The most rows of a call that descends.
-DESCENTS = 2**16
+# Rows of a call that descends: so many for each problem, and at most so many in all. What was asked for is filled up,
+# so that another number of starts compiles nothing and runs in as many lanes.
+ROUND, DESCENTS = 256, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
 class Ends:
-    """Where descents ended: x (K, n), and (K,) each its value, status, problem and how many starts ended there."""
+    """Where descents ended.
+
+    Attributes:
+        x: The ends, (K, n).
+        value: The values there, (K,).
+        status: How each descent ended, (K,) codes of `Status`.
+        problem: The problem of each, (K,).
+        count: How many starts ended in each, (K,).
+        place: The points that are compared, (K, n): x, or its canonical form.
+    """
 
     x: np.ndarray
     value: np.ndarray
     status: np.ndarray
     problem: np.ndarray
     count: np.ndarray
+    place: np.ndarray
 
     @property
     def success(self) -> np.ndarray:
@@ -69,23 +80,30 @@ class Blocks:
         problems: How many problems there are, P.
         lower: The box's lower side, flat, (n,); with upper.
         tolerances: The tolerances and caps of the descents, by the names of `minimize_many`.
-        rows: How many rows are descended from at once.
         nfev: Evaluations of each problem so far, (P,).
         longest: The most evaluations of a descent that succeeded.
     """
 
-    rows = DESCENTS
-
     def __init__(
-        self, fun: Callable, data: Data, many: bool, box: Box, method: Method, tolerances: dict, scale: Any = None
+        self,
+        fun: Callable,
+        data: Data,
+        many: bool,
+        box: Box,
+        method: Method,
+        tolerances: dict,
+        scale: Any = None,
+        canonical: Callable | None = None,
     ):
         """Takes the box and the scale in the form of x. With many, leaves of the data's args have a leading axis P."""
         self._fun, self._data, self._many, self._method, self.tolerances = fun, data, many, method, tolerances
-        self._scale = scale
+        self._scale, self._canonical = scale, canonical
         self.problems = _problems(data.args) if many else 1
         self._leaves, self._structure = jax.tree.flatten(box.lower)
         self._box = box
         self.lower, self.upper = (np.asarray(ravel_pytree(side)[0]) for side in box)
+        if canonical is not None:
+            _require_form_of_x(canonical, box.lower)
         self.nfev = np.zeros(self.problems, int)
         self.longest = 1
 
@@ -112,15 +130,40 @@ class Blocks:
         """Returns where the descents from these rows end, after at most `most` iterations."""
         ends = []
         most = min(most, self.tolerances.get("maxiter", self._method.default_maxiter(x.shape[1])))
-        for rows, padded in blocks_of(len(x), min(self.rows, DESCENTS)):
+        for rows, padded in blocks_of(len(x), min(ROUND * self.problems, DESCENTS)):
             # Rows that only fill the block up end after their first evaluation.
             caps = np.where(padded, 0, most).astype(np.int32)
             result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
             count = np.ones(len(rows), int)
-            ends.append(Ends(self.as_rows(result.x), result.fun, result.status, problem[rows], count)[~padded])
+            at = self.as_rows(result.x)
+            ends.append(Ends(at, result.fun, result.status, problem[rows], count, at)[~padded])
             np.add.at(self.nfev, problem[rows][~padded], result.nfev[~padded])
             self.longest = max(self.longest, np.max(result.nfev, where=result.success, initial=0))
-        return joined(*ends)
+        return self._in_canonical_form(joined(*ends))
+
+    def _in_canonical_form(self, ends: Ends) -> Ends:
+        """Returns the ends with the canonical forms of x as their places.
+
+        Raises:
+            ValueError: If fun does not have the same value at the canonical form of an end as at the end itself.
+        """
+        if self._canonical is None:
+            return ends
+        program = compiled(_canonical_forms, [self._canonical])
+        place = self.as_rows(self._by_blocks(VALUES, lambda x, *_: program(None, x), ends.x, ends.problem))
+        known = ends.success & np.isfinite(ends.value)
+        value = self.values(place[known], ends.problem[known])
+        size = np.max(np.abs(ends.value[known]), initial=0)
+        moved = np.sum(np.abs(place - ends.x)[known], axis=1)
+        error = np.finfo(ends.x.dtype).eps ** 0.5 * size + float(self.tolerances["gtol"]) * moved
+        wrong = np.flatnonzero(~(np.abs(value - ends.value[known]) <= error))
+        if len(wrong):
+            x, other = (rows[known][wrong[0]] for rows in (ends.x, place))
+            raise ValueError(
+                f"canonical must map a point to one with the same value of fun: fun is {ends.value[known][wrong[0]]} "
+                f"at x = {x} and {value[wrong[0]]} at canonical(x) = {other} (as flat vectors)."
+            )
+        return dataclasses.replace(ends, place=place)
 
     def values(self, x: np.ndarray, problem: np.ndarray) -> np.ndarray:
         """Returns the values at these rows, (K,)."""
@@ -164,6 +207,14 @@ def _problems(args: tuple) -> int:
     return sizes.pop()[0]
 
 
+def _require_form_of_x(canonical: Callable, x: Any) -> None:
+    """Raises a TypeError unless canonical(x) has the structure and the shapes of x."""
+    forms = jax.eval_shape(lambda x: (x, canonical(x)), x)
+    given, made = (jax.tree.map(lambda leaf: leaf.shape, form) for form in forms)
+    if jax.tree.structure(forms[0]) != jax.tree.structure(forms[1]) or given != made:
+        raise TypeError(f"canonical must return what it takes, in the form of x; it maps shapes {given} to {made}.")
+
+
 def blocks_of(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the rows of each block of one size, filled up with the last row, and which rows only fill up."""
     for first in range(0, max(count, 1), size):
@@ -174,3 +225,8 @@ def blocks_of(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _values(functions: list[Callable], _: None, x: Any, args: tuple, shared: tuple) -> Any:
     (fun,) = functions
     return jax.vmap(lambda x, args: fun(x, *args, *shared))(x, args)
+
+
+def _canonical_forms(functions: list[Callable], _: None, x: Any) -> Any:
+    (canonical,) = functions
+    return jax.vmap(canonical)(x)

@@ -1,14 +1,19 @@
 """The result of a multistart, and what the counts of its basins tell about minima that it has not seen."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from jaxcalc.engine.certificate import Certificate
-from jaxcalc.engine.status import is_success, words_of
+from jaxcalc.engine.status import RUNNING, is_success, words_of
+
+# Of how many problems of a batch the message speaks.
+SPOKEN_OF = 8
 
 
 @jax.tree_util.register_dataclass
@@ -20,19 +25,25 @@ class Minima:
     derivatives do not show to be anything else than a minimum. Should the lowest end have failed, its status says how,
     and `message` says so too.
 
+    With many=True one `Minima` holds P problems: every field has a leading axis P, and m is the largest number of
+    minima of a problem. Problems with fewer are filled up with rows that are none: x and fun nan, count 0, status -1, a
+    certificate "not critical". `minima[i]` is the `Minima` of problem i without such rows, `len(minima)` is P, and a
+    loop over `minima` goes over the problems. `minima["x"]` is `minima.x`.
+
     Attributes:
         x: Where they lie, in the form of the bounds, leaves (m, ...).
         fun: Their values, (m,), ascending.
         count: How many of the sampled starts ended in each, (m,); 0 is one that only the search rounds have found.
         status: How the descent to each ended, (m,) codes of `Status`.
-        certificate: What kind of point each is, a `Certificate` with the axis (m,).
+        certificate: What kind of point each is, a `Certificate` with the axis (m,). A plain, on which f is flat along a
+            line or a surface, is one minimum of the kind "degenerate".
         missed_probability: The estimated chance that the sampled starts have missed a minimum, however small its
-            basin: 1 - prod_{i=1}^{w} (N - 1 - i) / (N - 1 + i) for w distinct ends of N starts. Near 1 it says that
-            there are many more minima, not that the best one is wrong.
+            basin: 1 - prod_{i=1}^{w} (N - 1 - i) / (N - 1 + i), where w is the number of rows with a count, and N the
+            sum of their counts. Near 1 it says that there are many more minima, not that the best one is wrong.
         unseen_share: The estimated share of the starts' volume in basins that no sampled start has seen: the larger of
             Good's and Turing's (number of minima seen once) / N, and w (w + 1) / (N (N - 1)).
         expected_minima: The estimated number of all minima, w (N - 1) / (N - w - 2); infinite where N <= w + 2.
-        starts: How many starts were sampled, N.
+        starts: How many starts were sampled; N is less where descents failed or ended in saddles.
         rounds: How many search rounds followed.
         nfev: Evaluations of fun: with its gradient in the descents, without on the lines between their ends. The
             certificates take one Hessian for each end that is distinct.
@@ -52,12 +63,21 @@ class Minima:
 
     @property
     def success(self) -> Array:
-        """Where the descent succeeded, (m,) booleans; false in row 0 at most."""
+        """Where the descent succeeded, (m,) booleans; false in row 0 at most, and where many=True filled up."""
         return is_success(self.status)
 
     @property
+    def number(self) -> Array:
+        """How many minima are listed, () or with many=True (P,)."""
+        return (self.status != RUNNING).sum(-1)
+
+    @property
     def message(self) -> str:
-        """What was found, in a sentence. Made on the host."""
+        """What was found, in a sentence; with many=True a line for each of the first problems. Made on the host."""
+        if np.ndim(self.starts) == 1:
+            lines = [f"problem {i}: {self[i].message}" for i in range(min(len(self), SPOKEN_OF))]
+            more = len(self) - SPOKEN_OF
+            return "\n".join(lines + [f"and {more} more problems"] * (more > 0))
         found = f"{self.fun.shape[0]} distinct, the lowest {float(self.fun[0]):.10g}: "
         if self.success[0]:
             found += self.certificate.kind_name[0]
@@ -68,6 +88,45 @@ class Minima:
         return (
             f"{found}. Estimated number of minima: {estimate} (missed_probability {float(self.missed_probability):.2g})"
         )
+
+    def __len__(self) -> int:
+        """The number of problems, with many=True."""
+        if np.ndim(self.starts) == 0:
+            raise TypeError(
+                "these are the minima of one problem, of which there are len(minima.fun); multistart(..., many=True) "
+                "returns those of several problems."
+            )
+        return self.starts.shape[0]
+
+    def __bool__(self) -> bool:
+        """True for any result, as for other objects."""
+        return True
+
+    def __getitem__(self, key: Any) -> Any:
+        """The field of this name, or with many=True the minima of these problems: an index, a slice or a mask."""
+        if isinstance(key, str):
+            if key not in dir(self) or key.startswith("_"):
+                names = ", ".join(field.name for field in dataclasses.fields(self))
+                raise KeyError(f"there is no {key!r} in the minima; there are {names}.")
+            return getattr(self, key)
+        problems = len(self)
+        if not isinstance(key, int | np.integer):
+            return jax.tree.map(lambda leaf: leaf[key], self)
+        if not -problems <= key < problems:
+            raise IndexError(f"there is no problem {key}; there are {problems}.")
+        if isinstance(self.status, Tracer):
+            raise TypeError(
+                "how many minima a problem has is not known under jax.jit and jax.vmap: take minima[i] outside, or use "
+                "the rows of minima.fun[i] in which minima.success[i] is true."
+            )
+        one = jax.tree.map(lambda leaf: leaf[key], self)
+        rows = slice(int(one.number))
+        listed = {name: getattr(one, name) for name in ("x", "fun", "count", "status", "certificate")}
+        return dataclasses.replace(one, **jax.tree.map(lambda leaf: leaf[rows], listed))
+
+    def __iter__(self) -> Iterator["Minima"]:
+        """The minima of each problem, with many=True."""
+        return (self[problem] for problem in range(len(self)))
 
 
 class Coverage(NamedTuple):

@@ -115,7 +115,7 @@ def offspring(found: Ends, problems: np.ndarray, region: Region, count: int, rng
 def _lowest(found: Ends, region: Region, keep: int) -> Ends:
     """Returns the lowest distinct ends, `keep` of each problem, sorted by problem and value."""
     found = found[np.lexsort((found.value, found.problem))]
-    cells = np.column_stack([found.problem, np.round(found.x / (SAME * region.scale))])
+    cells = np.column_stack([found.problem, np.round(found.place / (SAME * region.scale))])
     found = found[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
     rank = np.arange(len(found)) - np.searchsorted(found.problem, found.problem)
     return found[rank < keep]

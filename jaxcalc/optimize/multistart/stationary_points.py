@@ -22,15 +22,15 @@ from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
-from jaxcalc.optimize.multistart.points import Blocks, Data, Ends, blocks_of, joined
+from jaxcalc.optimize.multistart.points import ROUND, Blocks, Data, Ends, blocks_of, joined
 from jaxcalc.optimize.multistart.result import coverage
 from jaxcalc.optimize.multistart.search import Region, spread
 
 if TYPE_CHECKING:
     import optax
 
-# Starts that are descended from at once, and Newton steps after each descent.
-ROUND, NEWTON = 256, 8
+# Newton steps after each descent.
+NEWTON = 8
 # What is descended on from every start: f, -f, and half the square of the gradient.
 WEIGHTS = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
 # How often the sample is doubled where the number of the points shows that one is missing.
@@ -189,8 +189,8 @@ class GradientField:
     @property
     def no_points(self) -> Ends:
         """No points."""
-        none = np.zeros(0, int)
-        return Ends(np.zeros((0, len(self.region.lower))), np.zeros(0), none, none, none)
+        none, nowhere = np.zeros(0, int), np.zeros((0, len(self.region.lower)))
+        return Ends(nowhere, np.zeros(0), none, none, none, nowhere)
 
     def zeros(self, x: np.ndarray, gtol: float, before: Ends) -> Ends:
         """Returns the critical points known before and those reached from these starts, with how often each was."""
@@ -199,7 +199,7 @@ class GradientField:
         box = (self.region.lower, self.region.upper)
         weights = WEIGHTS.repeat(len(x), axis=0)
         x = np.tile(x, (len(WEIGHTS), 1))
-        for rows, padded in blocks_of(len(x), min(ROUND, len(x))):
+        for rows, padded in blocks_of(len(x), ROUND):
             # Where grad f is known up to gtol, the gradient of |grad f|^2 / 2 is known up to gtol^2 or so.
             limits = {"gtol": np.where(weights[rows, 1] > 0, gtol**2, gtol)}
             limits["maxiter"] = np.where(padded, 0, most).astype(np.int32)
@@ -209,7 +209,8 @@ class GradientField:
             inside = np.all((flat >= self.region.lower) & (flat <= self.region.upper), axis=1)
             chosen = inside & (largest <= gtol)
             zeros, ones = np.zeros(chosen.sum(), int), np.ones(chosen.sum(), int)
-            ends.append(Ends(flat[chosen], square[chosen], zeros + int(Status.SUCCESS), zeros, ones))
+            success = zeros + int(Status.SUCCESS)
+            ends.append(Ends(flat[chosen], square[chosen], success, zeros, ones, flat[chosen]))
             self.nfev += int(nfev.sum())
         found = joined(before, *ends)
         if not len(found):

@@ -167,9 +167,34 @@ def test_many_problems_in_one_run_are_those_of_single_runs():
         np.testing.assert_allclose(minima.fun, single.fun, atol=1e-9)
         np.testing.assert_array_equal(np.sort(minima.count), np.sort(single.count))
         assert abs(int(minima.nfev) - int(single.nfev)) <= 0.05 * int(single.nfev)
+    assert len(together) == 4
+    assert together.number.tolist() == [2, 2, 2, 1]
+    assert together.x.shape == (4, 2, 2)
+    assert together.fun.shape == together.count.shape == together.certificate.kind.shape == (4, 2)
+    assert together.starts.shape == together.expected_minima.shape == (4,)
+    # The fourth problem has one minimum; its second row is none.
+    assert jnp.isnan(together.x[3, 1]).all()
+    assert jnp.isnan(together.fun[3, 1])
+    assert int(together.count[3, 1]) == 0
+    assert not together.success[3, 1]
+    assert together.success.sum() == 7
+    assert together.certificate.kind_name[3] == ["minimum at a bound", "not critical"]
+    assert together[-1].x.shape == (1, 2)
+    assert together[-1].certificate.kind_name == ["minimum at a bound"]
+    assert together[1:3].number.tolist() == [2, 2]
+    assert together["fun"] is together.fun
+    assert together.message.splitlines()[3] == f"problem 3: {together[3].message}"
+    np.testing.assert_array_equal(jax.jit(lambda minima: minima.fun[:, 0])(together), together.fun[:, 0])
+    with pytest.raises(IndexError, match="no problem 4"):
+        together[4]
+    with pytest.raises(TypeError, match="one problem"):
+        len(together[0])
+    with pytest.raises(TypeError, match=r"jax\.jit"):
+        jax.jit(lambda minima: minima[0].fun)(together)
     slopes = jax.grad(lambda tilts: sum(minima.fun[0] for minima in solve(tilts, gtol=1e-9)))(tilts)
     best = jnp.stack([minima.x[0] for minima in together])
     expected = best[:, 0] - 2 * (best[:, 1] - tilts)
+    np.testing.assert_array_equal(best, together.x[:, 0])
     # At a tie rounding says which is the best, and may say otherwise at another gtol: the slopes there are 1 and -1.
     tie = tilts == 0
     np.testing.assert_allclose(slopes[~tie], expected[~tie], atol=1e-5)
@@ -211,6 +236,9 @@ def test_the_lowest_value_is_kept_with_its_own_status():
     assert nowhere.status[0] == jc.Status.INVALID
     partly = solved(PARTLY)
     np.testing.assert_allclose(partly.x, [[1.0, 1.0]], atol=1e-5)
+    assert int(partly.count.sum()) < int(partly.starts)
+    for found in (minima, partly):
+        assert float(found.expected_minima) == pytest.approx(coverage(np.asarray(found.count)).expected_minima)
 
 
 def test_starts_of_ones_own_need_no_box():
@@ -235,16 +263,29 @@ def test_second_call_compiles_nothing_and_evaluations_are_counted(compilations):
         jax.debug.callback(lambda _: calls.append(1), x[0])
         return jnp.sum((x**2 - 1) ** 2) + a * jnp.sum(x)
 
-    jc.multistart(fun, BOX, args=(0.1,), starts=40)
+    jc.multistart(fun, BOX, args=(0.1,), starts=64)
     before = len(traced)
     compilations.clear()
     calls.clear()
-    minima = jc.multistart(fun, BOX, args=(0.2,), starts=40, seed=1)
+    minima = jc.multistart(fun, BOX, args=(0.2,), starts=64, seed=1)
     assert len(traced) == before
     assert compilations == []
     jax.effects_barrier()
     # Idle lanes, padded rows and certificates evaluate too, uncounted.
-    assert 40 * 3 < int(minima.nfev) < len(calls)
+    assert 64 * 3 < int(minima.nfev) < len(calls)
+
+
+def test_another_number_of_starts_compiles_nothing_and_changes_no_descent(compilations):
+    solved(WELLS, starts=1000)
+    compilations.clear()
+    found = {starts: solved(WELLS, starts=starts, maxfev=0) for starts in (999, 500, 64, 1)}
+    assert compilations == []
+    for starts, minima in found.items():
+        assert int(minima.count.sum()) == int(minima.starts) == starts
+    rows = np.array([[-1.5, 0.3], [1.9, 1.9]])
+    together = solved(WELLS, starts=rows, maxfev=0)
+    alone = [solved(WELLS, starts=rows[k : k + 1], maxfev=0) for k in range(2)]
+    np.testing.assert_array_equal(together.x, np.concatenate([minima.x for minima in alone]))
 
 
 def test_derivatives_by_the_envelope_and_implicit_function_theorems():
