@@ -1,0 +1,148 @@
+"""What an evaluation of least squares holds: the residuals and their Jacobian, as the linear problem to be solved next.
+
+A residual function of m points and n variables returns `Residuals`. An evaluation turns them into the residual r and
+Jacobian J of an ordinary linear least-squares problem, min |r + J s|^2, whose cost, gradient and curvature are those of
+the weighted and robust problem: with J_i the row of a point, z_i = (r_i / C)^2 and c_i = rho' + 2 z_i rho'',
+
+    r_i <- sqrt(w_i / c_i) rho' r_i,    J_i <- sqrt(w_i c_i) J_i,    so that J'r is the gradient of the cost
+
+and J'J its Hessian but for second derivatives of the residuals (Triggs, McLauchlan, Hartley and Fitzgibbon 2000).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.calculus.modes import refuses_forward_mode
+from jaxcalc.methods.least_squares.losses import ROBUST
+from jaxcalc.methods.needs import Need, PyTree
+
+# Beyond the turn of a loss c_i falls below zero, where it is no curvature of a linear problem; it is at least this
+# share of rho'.
+LEAST_CURVATURE = 0.1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Residuals:
+    """What a residual function returns of one problem.
+
+    Attributes:
+        vector: The residuals of m points, (m,), real.
+        weights: How often each point counts, (m,), at least 0; None is once. A point of weight 0 is missing: whatever
+            its residual and derivatives are, NaN included, has no effect.
+        f_scale: C, the scale of the residuals of a robust loss; None with the linear loss.
+        loss: The name of the loss.
+    """
+
+    vector: Array
+    weights: Array | None = None
+    f_scale: Array | None = None
+    loss: str = dataclasses.field(default="linear", metadata={"static": True})
+
+    @property
+    def is_present(self) -> Array | None:
+        """Which points are not missing, (m,); None is all of them. A weight that is no number is not missing."""
+        return None if self.weights is None else self.weights != 0
+
+    @property
+    def count(self) -> Array:
+        """The number of points that are not missing, as a number of the residuals' dtype."""
+        if self.is_present is None:
+            return jnp.asarray(self.vector.size, self.vector.dtype)
+        return jnp.sum(self.is_present, dtype=self.vector.dtype)
+
+    @property
+    def cost(self) -> Array:
+        """The cost, whose derivative with respect to the weight of a point is half of its loss, missing or not."""
+        r, weights = self.vector, self.weights
+        if self.is_present is not None:
+            r = jnp.where(self.is_present | jnp.isfinite(r), r, 0)
+        if self.loss == "linear":
+            terms = r * r
+        else:
+            terms = self.f_scale**2 * ROBUST[self.loss]((r / self.f_scale) ** 2)[0]
+        return 0.5 * jnp.sum(terms if weights is None else weights * terms)
+
+
+class Linearization(NamedTuple):
+    """An evaluation at `point`: the linear problem there, (L,) lanes last."""
+
+    value: Array  # (L,) the cost
+    gradient: Array  # (n, L) J'r, that of the cost
+    point: Array  # (n, L)
+    residual: Array  # (m, L) r
+    jacobian: Array  # (n, m, L) J, a column after the other
+    count: Array  # (L,) the number of points that are not missing
+
+
+class Jacobian(Need):
+    """The residuals and their Jacobian, by forward mode, or by reverse mode where there are fewer points than variables.
+
+    Functions that define only their reverse mode get reverse mode.
+    """
+
+    def evaluate(self, function: Callable, *points: Array) -> tuple[Linearization, PyTree]:
+        """Returns the linear problem at x and fun's auxiliary output."""
+        (x,) = points
+        return linearized(function, x)
+
+    def cost(self, n: int) -> int:
+        """Returns n: forward mode takes a derivative for each variable."""
+        return n
+
+
+JACOBIAN = Jacobian()
+
+
+def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) -> tuple[Linearization, PyTree]:
+    """Returns the linear least-squares problem of a residual function at x, (n,), and its auxiliary output."""
+    columns, (residuals, aux) = residual_jacobian(function, x)
+    r, columns, value = _linear_problem(residuals, columns)
+    # A sum and not a product of matrices, which would move the lanes to the front.
+    gradient = jnp.sum(columns * r, axis=1)
+    return Linearization(value, gradient, x, r, columns, residuals.count), aux
+
+
+def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residuals, PyTree]]:
+    """Returns the derivatives of the residuals with respect to each variable, (n, m), and what the function returns."""
+
+    def vector(x: Array) -> tuple[Array, tuple[Residuals, PyTree]]:
+        residuals, aux = function(x)
+        return residuals.vector, (residuals, aux)
+
+    residuals = jax.eval_shape(function, x)[0]
+    # In reverse mode a missing point whose derivative is NaN would touch all others.
+    if residuals.vector.size >= x.size or residuals.weights is not None:
+        try:
+            push = lambda direction: jax.jvp(vector, (x,), (direction,), has_aux=True)[1:]  # noqa: E731
+            return jax.vmap(push, out_axes=(0, None))(jnp.eye(x.size, dtype=x.dtype))
+        except TypeError as error:
+            if not refuses_forward_mode(error):
+                raise
+    jacobian, output = jax.jacrev(vector, has_aux=True)(x)
+    return jacobian.T, output
+
+
+def _linear_problem(residuals: Residuals, columns: Array) -> tuple[Array, Array, Array]:
+    """Returns r, J by columns and the cost of the linear problem; see the module."""
+    r, weights, present = residuals.vector, residuals.weights, residuals.is_present
+    if present is not None:
+        r, columns = jnp.where(present, r, 0), jnp.where(present, columns, 0)
+    root = None if weights is None else jnp.sqrt(weights)
+    if residuals.loss == "linear":
+        r, columns = (r, columns) if root is None else (root * r, root * columns)
+        return r, columns, 0.5 * jnp.sum(r * r)
+    scale: Any = residuals.f_scale
+    z = (r / scale) ** 2
+    rho, slope, second = ROBUST[residuals.loss](z)
+    curvature = jnp.sqrt(jnp.maximum(slope + 2 * z * second, LEAST_CURVATURE * slope))
+    terms = rho if weights is None else weights * rho
+    ratio = slope / curvature
+    if root is not None:
+        curvature, ratio = root * curvature, root * ratio
+    return ratio * r, curvature * columns, 0.5 * scale * scale * jnp.sum(terms)
