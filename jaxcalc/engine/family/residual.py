@@ -18,10 +18,9 @@ from jaxcalc.methods.lane_algebra import dot, max_norm
 from jaxcalc.methods.least_squares.linearization import Residuals, linearized, residual_jacobian
 from jaxcalc.methods.method import Iterate, Method
 
-# What is left to gain of |r|^2 is lost in rounding below this share of its rounding error.
-LOST = 0.1
-# A residual is zero where it is at most this many eps times what the variables contribute to it.
-ZERO = 4.0
+# Residuals are zero up to rounding where their norm is at most this many eps times that of what variables contribute to
+# them; so is the part of them that the model could still remove.
+ZERO, LOST = 4.0, 2.0
 # SciPy's ftol counts a step only where the model predicted its fall: where the ratio of the two is above this.
 ADEQUATE = 0.25
 
@@ -114,6 +113,15 @@ class Residual(Family):
         """Returns the method for this number of variables and residuals."""
         return super().sized(method).for_points(self.output_type.vector.size)
 
+    def evaluate(self, needs: Any, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
+        """Returns the linear problems at the trial points, as `Family.evaluate` does, the lanes last on the way, too."""
+
+        def function(inputs: tuple, z: Array) -> tuple[Residuals, PyTree]:
+            args, scale = inputs
+            return self.output(z if scale is None else z * scale, args, shared)
+
+        return needs.evaluate_in_lanes(function, (args, scale), *needs.points(state))
+
     def conclusions(self, state: Any, at: Iterate, box: Box, tolerances: Tolerances) -> Sequence[tuple[Status, Array]]:
         """Returns SUCCESS where nothing is left to gain, and where steps or gradients are as small as the caller asks.
 
@@ -172,15 +180,24 @@ class Residual(Family):
 def nothing_to_gain(model: Any, cost: Array) -> Array:
     """Returns where the fall of |r|^2 that the linear model promises is none that could be told, (L,).
 
-    Either the root of that fall for each free variable is at most root(eps) of the root of the residuals' variance, the
-    relative offset of D. Bates and D. Watts (1981): the point is then so much nearer to the minimum than the standard
-    errors are large. Or the fall is lost in the rounding of |r|^2; or the residuals are zero up to rounding.
+    Either the root of that fall for each free variable is at most `most_offset` of the root of the residuals' variance,
+    the relative offset of D. Bates and D. Watts (1981): the point is then so much nearer to the minimum than the
+    standard errors are large. Or what could still be removed of the residuals is their rounding error; or all of them is.
     """
     eps, square = jnp.finfo(cost.dtype).eps, 2 * cost
     rest, degrees = square - model.promised, model.count - model.free
-    by_variance = (degrees > 0) & (rest > 0) & (model.promised * degrees <= eps * model.free * rest)
-    by_rounding = model.promised <= LOST * model.rounding
+    by_variance = (degrees > 0) & (rest > 0)
+    by_variance &= model.promised * degrees <= most_offset(cost.dtype) ** 2 * model.free * rest
+    by_rounding = model.promised <= (LOST * eps) ** 2 * model.size
     return (model.full_rank & (by_variance | by_rounding)) | (square <= (ZERO * eps) ** 2 * model.size)
+
+
+def most_offset(dtype: Any) -> float:
+    """Returns the most relative offset of a solved problem in a work dtype, the root of eps, at most 3e-5.
+
+    The latter, in single precision, leaves three digits to a parameter whose standard error is ten times its size.
+    """
+    return min(float(jnp.finfo(dtype).eps) ** 0.5, 3e-5)
 
 
 class FitRows(NamedTuple):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import all_finite, dot
 from jaxcalc.methods.least_squares.box_step import best_inside, promised_fall
@@ -165,7 +166,7 @@ class _Aim(NamedTuple):
 @kernel
 def _actual_fall(r: Array, r_trial: Array, cost: Array, cost_trial: Array) -> Array:
     """Returns the fall of |r|^2 without cancellation."""
-    return jnp.sum((r - r_trial) * (r + r_trial), axis=0)
+    return total((r - r_trial) * (r + r_trial))
 
 
 def _judged(state: LevenbergMarquardtState, actual: Array, finite: Array, cost: Array) -> _Judgement:

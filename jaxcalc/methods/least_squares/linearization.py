@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.calculus.modes import refuses_forward_mode
+from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import lanes_last, total
 from jaxcalc.methods.least_squares.losses import ROBUST
 from jaxcalc.methods.needs import Need, PyTree
 
@@ -91,6 +93,11 @@ class Jacobian(Need):
         (x,) = points
         return linearized(function, x)
 
+    def evaluate_in_lanes(self, function: Callable, args: PyTree, *points: Array) -> tuple[Linearization, PyTree]:
+        """Returns the linear problems of all lanes; see `linearized_in_lanes`."""
+        (x,) = points
+        return linearized_in_lanes(function, args, x)
+
     def cost(self, n: int) -> int:
         """Returns n: forward mode takes a derivative for each variable."""
         return n
@@ -103,9 +110,28 @@ def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) 
     """Returns the linear least-squares problem of a residual function at x, (n,), and its auxiliary output."""
     columns, (residuals, aux) = residual_jacobian(function, x)
     r, columns, value = _linear_problem(residuals, columns)
-    # A sum and not a product of matrices, which would move the lanes to the front.
-    gradient = jnp.sum(columns * r, axis=1)
-    return Linearization(value, gradient, x, r, columns, residuals.count), aux
+    return Linearization(value, columns @ r, x, r, columns, residuals.count), aux
+
+
+def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Linearization, PyTree]:
+    """Returns what `linearized` does of the problems of all lanes: function(args, x) of one, args and x with lanes last.
+
+    Residuals and derivatives, the caller's arithmetic, are computed once, and the sums over them afterwards.
+    """
+
+    def of_one(args: PyTree, x: Array) -> tuple[tuple[Array, Array, Array | None, Array], PyTree]:
+        columns, (residuals, aux) = residual_jacobian(lambda x: function(args, x), x)
+        r, columns, value = _linear_problem(residuals, columns)
+        return (r, columns, None if residuals.loss == "linear" else value, residuals.count), aux
+
+    (r, columns, value, count), aux = kernel(lanes_last(of_one))(args, x)
+    gradient, half_square = _gradient_and_cost(columns, r)
+    return Linearization(half_square if value is None else value, gradient, x, r, columns, count), aux
+
+
+@kernel
+def _gradient_and_cost(columns: Array, r: Array) -> tuple[Array, Array]:
+    return jnp.stack([total(column * r) for column in columns]), 0.5 * total(r * r)
 
 
 def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residuals, PyTree]]:

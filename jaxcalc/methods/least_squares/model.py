@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.least_squares.factors import MOST_UNROLLED, triangle
@@ -62,13 +63,13 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
 def _gram(columns: Array) -> Array:
     """Returns J'J, (n, n, L)."""
     n = len(columns)
-    entries = {(i, j): jnp.sum(columns[i] * columns[j], axis=0) for i in range(n) for j in range(i, n)}
+    entries = {(i, j): total(columns[i] * columns[j]) for i in range(n) for j in range(i, n)}
     return jnp.stack([jnp.stack([entries[min(i, j), max(i, j)] for j in range(n)]) for i in range(n)])
 
 
 @kernel
 def _squares(columns: Array) -> Array:
-    return jnp.sum(columns * columns, axis=1)
+    return total(columns * columns, axis=1)
 
 
 @kernel
@@ -105,7 +106,7 @@ def _rounding(columns: Array, r: Array, x: Array, cost: Array) -> tuple[Array, A
     """Returns the rounding error of |r|^2, and |s|^2 with s_i = sum_j |J_ij x_j|."""
     sizes = sum((jnp.abs(columns[j] * x[j]) for j in range(1, len(x))), jnp.abs(columns[0] * x[0]))
     eps, square = jnp.finfo(r.dtype).eps, 2 * cost
-    size = jnp.sum(sizes * sizes, axis=0)
+    size = total(sizes * sizes)
     # In shares of |r|, so that no fourth powers of the residuals' unit are formed.
     share = r * jnp.where(square > 0, jax.lax.rsqrt(square), 0)
-    return 2 * eps * jnp.sqrt(square * jnp.sum((share * sizes) ** 2, axis=0)) + eps * square, size
+    return 2 * eps * jnp.sqrt(square * total((share * sizes) ** 2)) + eps * square, size
