@@ -172,7 +172,7 @@ class Residual(Family):
             finite = jnp.all(jnp.isfinite(columns), axis=0)
             of_others = jax.jvp(lambda *others: of_args(u, *others), (args, shared), (dargs, dshared))[1]
             tangent = jnp.sum(chosen(residuals, finite, columns) * du[:, None], axis=0)
-            return vector(u, args, shared), tangent + chosen(residuals, jnp.isfinite(of_others), of_others)
+            return vector(u, args, shared), tangent + chosen(residuals, jnp.isfinite(residuals.vector), of_others)
 
         return vector(u, args, shared)
 

@@ -40,7 +40,7 @@ class LevenbergMarquardtState(NamedTuple):
 
     iterate: Iterate
     model: Model
-    residual: Array  # (m, L) r at x
+    root: Array  # (m, L) at x, with |root|^2 twice the cost
     D: Array  # (n, L) the scaling: the largest length that each column of the Jacobian has had
     radius: Array  # (L,) of the region |D s| <= radius
     damping: Array  # (L,) lambda of the last step
@@ -74,9 +74,9 @@ class LevenbergMarquardt(Method):
         model = Model(
             jnp.zeros((n, *x0.shape), x0.dtype), zeros, zeros, jnp.zeros(lanes, bool), never, zero, zero, zero, zero
         )
-        residual = jnp.zeros((self.points, lanes), x0.dtype)
+        root = jnp.zeros((self.points, lanes), x0.dtype)
         return LevenbergMarquardtState(
-            Iterate.at_start(x0), model, residual, zeros, zero, zero, zero, zero, zero, LastStep(zero, zero, zero, zero)
+            Iterate.at_start(x0), model, root, zeros, zero, zero, zero, zero, zero, LastStep(zero, zero, zero, zero)
         )
 
     def step(self, state: LevenbergMarquardtState, evaluation: Linearization, box: Box) -> LevenbergMarquardtState:
@@ -85,12 +85,12 @@ class LevenbergMarquardt(Method):
         new_model, column_lengths = modelled(evaluation, box)
         finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient) & all_finite(column_lengths)
         finite &= box.finite(old.trial, evaluation.gradient) if box.is_bounded else True
-        actual = _actual_fall(state.residual, evaluation.residual, old.value, evaluation.value)
+        actual = _actual_fall(state.root, evaluation.root)
         judgement = _judged(state, actual, finite, evaluation.value)
         accepted = judgement.accepted
         at = old.moved(accepted, evaluation)
         model = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), new_model, state.model)
-        residual = jnp.where(accepted, evaluation.residual, state.residual)
+        root = jnp.where(accepted, evaluation.root, state.root)
         D = _scaling(old.nit < 0, accepted, column_lengths, state.D)
         scaled_x = D * at.x
         first = _first_radius(dot(scaled_x, scaled_x), self.first_radius)
@@ -100,7 +100,7 @@ class LevenbergMarquardt(Method):
         last = LastStep(actual, judgement.ratio, jnp.sqrt(dot(step, step)), 2 * old.value)
         stalled = (old.nit < 0) & ~accepted | aim.at_rest
         return LevenbergMarquardtState(
-            at._replace(trial=aim.trial, stalled=stalled), model, residual, D, radius, aim.damping, aim.length,
+            at._replace(trial=aim.trial, stalled=stalled), model, root, D, radius, aim.damping, aim.length,
             aim.predicted, aim.slope, last,
         )  # fmt: skip
 
@@ -164,9 +164,9 @@ class _Aim(NamedTuple):
 
 
 @kernel
-def _actual_fall(r: Array, r_trial: Array, cost: Array, cost_trial: Array) -> Array:
-    """Returns the fall of |r|^2 without cancellation."""
-    return total((r - r_trial) * (r + r_trial))
+def _actual_fall(root: Array, root_of_trial: Array) -> Array:
+    """Returns the fall of twice the cost without cancellation."""
+    return total((root - root_of_trial) * (root + root_of_trial))
 
 
 def _judged(state: LevenbergMarquardtState, actual: Array, finite: Array, cost: Array) -> _Judgement:

@@ -20,6 +20,7 @@ from jax import Array
 from jaxcalc.calculus.modes import refuses_forward_mode
 from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import lanes_last, total
+from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.methods.least_squares.losses import ROBUST
 from jaxcalc.methods.needs import Need, PyTree
 
@@ -78,6 +79,7 @@ class Linearization(NamedTuple):
     gradient: Array  # (n, L) J'r, that of the cost
     point: Array  # (n, L)
     residual: Array  # (m, L) r
+    root: Array  # (m, L) with |root|^2 twice the cost: r itself with the linear loss
     jacobian: Array  # (n, m, L) J, a column after the other
     count: Array  # (L,) the number of points that are not missing
 
@@ -109,8 +111,8 @@ JACOBIAN = Jacobian()
 def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) -> tuple[Linearization, PyTree]:
     """Returns the linear least-squares problem of a residual function at x, (n,), and its auxiliary output."""
     columns, (residuals, aux) = residual_jacobian(function, x)
-    r, columns, value = _linear_problem(residuals, columns)
-    return Linearization(value, columns @ r, x, r, columns, residuals.count), aux
+    r, columns, root = _linear_problem(residuals, columns)
+    return Linearization(0.5 * root @ root, columns @ r, x, r, root, columns, residuals.count), aux
 
 
 def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Linearization, PyTree]:
@@ -119,19 +121,18 @@ def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Lin
     Residuals and derivatives, the caller's arithmetic, are computed once, and the sums over them afterwards.
     """
 
-    def of_one(args: PyTree, x: Array) -> tuple[tuple[Array, Array, Array | None, Array], PyTree]:
+    def of_one(args: PyTree, x: Array) -> tuple[tuple[Array, Array, Array, Array], PyTree]:
         columns, (residuals, aux) = residual_jacobian(lambda x: function(args, x), x)
-        r, columns, value = _linear_problem(residuals, columns)
-        return (r, columns, None if residuals.loss == "linear" else value, residuals.count), aux
+        return (*_linear_problem(residuals, columns), residuals.count), aux
 
-    (r, columns, value, count), aux = kernel(lanes_last(of_one))(args, x)
-    gradient, half_square = _gradient_and_cost(columns, r)
-    return Linearization(half_square if value is None else value, gradient, x, r, columns, count), aux
+    (r, columns, root, count), aux = kernel(lanes_last(of_one))(args, x)
+    gradient, value = _gradient_and_cost(columns, r, root)
+    return Linearization(value, gradient, x, r, root, columns, count), aux
 
 
 @kernel
-def _gradient_and_cost(columns: Array, r: Array) -> tuple[Array, Array]:
-    return jnp.stack([total(column * r) for column in columns]), 0.5 * total(r * r)
+def _gradient_and_cost(columns: Array, r: Array, root: Array) -> tuple[Array, Array]:
+    return jnp.stack([total(column * r) for column in columns]), 0.5 * total(root * root)
 
 
 def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residuals, PyTree]]:
@@ -146,7 +147,8 @@ def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residu
     if residuals.vector.size >= x.size or residuals.weights is not None:
         try:
             push = lambda direction: jax.jvp(vector, (x,), (direction,), has_aux=True)[1:]  # noqa: E731
-            return jax.vmap(push, out_axes=(0, None))(jnp.eye(x.size, dtype=x.dtype))
+            directions = varying_over(varying_axes(x), jnp.eye(x.size, dtype=x.dtype))
+            return jax.vmap(push, out_axes=(0, None))(directions)
         except TypeError as error:
             if not refuses_forward_mode(error):
                 raise
@@ -155,20 +157,19 @@ def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residu
 
 
 def _linear_problem(residuals: Residuals, columns: Array) -> tuple[Array, Array, Array]:
-    """Returns r, J by columns and the cost of the linear problem; see the module."""
+    """Returns r and J by columns, see the module, and a vector whose square is twice the cost."""
     r, weights, present = residuals.vector, residuals.weights, residuals.is_present
     if present is not None:
         r, columns = jnp.where(present, r, 0), jnp.where(present, columns, 0)
-    root = None if weights is None else jnp.sqrt(weights)
+    often = None if weights is None else jnp.sqrt(weights)
     if residuals.loss == "linear":
-        r, columns = (r, columns) if root is None else (root * r, root * columns)
-        return r, columns, 0.5 * jnp.sum(r * r)
+        r, columns = (r, columns) if often is None else (often * r, often * columns)
+        return r, columns, r
     scale: Any = residuals.f_scale
     z = (r / scale) ** 2
     rho, slope, second = ROBUST[residuals.loss](z)
     curvature = jnp.sqrt(jnp.maximum(slope + 2 * z * second, LEAST_CURVATURE * slope))
-    terms = rho if weights is None else weights * rho
-    ratio = slope / curvature
-    if root is not None:
-        curvature, ratio = root * curvature, root * ratio
-    return ratio * r, curvature * columns, 0.5 * scale * scale * jnp.sum(terms)
+    ratio, root = slope / curvature, jnp.sign(r) * scale * jnp.sqrt(rho)
+    if often is not None:
+        curvature, ratio, root = often * curvature, often * ratio, often * root
+    return ratio * r, curvature * columns, root
