@@ -1,12 +1,12 @@
 """The workload of the GPU literature on curve fitting: a symmetric Gaussian with 5 parameters on 5 x 5 pixels.
 
-A. Przybylski, B. Thiel, J. Keller-Findeisen, B. Stock and M. Bates, Gpufit (2017): amplitude 500, centre (2, 2), width
-1, background 10, each times U(0.9, 1.1); starts another factor U(0.9, 1.1) away; noise of sigma 50; a relative tolerance
-of 1e-4 on the sum of squares, at most 20 iterations.
+A. Przybylski, B. Thiel, J. Keller-Findeisen, B. Stock and M. Bates, Gpufit (2017): amplitude 500, centre (2, 2),
+width 1, background 10, each times U(0.9, 1.1); starts another factor U(0.9, 1.1) away; noise of sigma 50; a relative
+tolerance of 1e-4 on the sum of squares, at most 20 iterations.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,16 +29,18 @@ U, V = (axis.ravel() for axis in np.meshgrid(np.arange(SIDE), np.arange(SIDE), i
 
 
 class Stack(NamedTuple):
+    """N pictures of a spot."""
+
     truth: Array  # (N, 5)
     starts: Array  # (N, 5)
     pixels: Array  # (N, 25)
 
 
-def spot(p: Array, u: Array, v: Array) -> Array:
+def spot(p: Array, u: Any, v: Any) -> Array:
     return p[0] * jnp.exp(-((u - p[1]) ** 2 + (v - p[2]) ** 2) / (2 * p[3] ** 2)) + p[4]
 
 
-def misfit(p: Array, pixels: Array, u: Array, v: Array) -> Array:
+def misfit(p: Array, pixels: Array, u: Any, v: Any) -> Array:
     return spot(p, u, v) - pixels
 
 
@@ -65,7 +67,12 @@ def optimistix_lm(data: Stack, block: int | None) -> Callable[[], tuple[Array, A
     def one(problem: tuple[Array, Array]) -> tuple[Array, Array]:
         start, pixels = problem
         found = optx.least_squares(
-            lambda p, pixels: misfit(p, pixels, u, v), solver, start, args=pixels, max_steps=MOST_ITERATIONS, throw=False
+            lambda p, pixels: misfit(p, pixels, u, v),
+            solver,
+            start,
+            args=pixels,
+            max_steps=MOST_ITERATIONS,
+            throw=False,
         )
         return found.value, found.result == optx.RESULTS.successful
 
@@ -74,7 +81,13 @@ def optimistix_lm(data: Stack, block: int | None) -> Callable[[], tuple[Array, A
         run = jax.jit(jax.vmap(one))
     else:
         run = jax.jit(lambda problems: jax.lax.map(one, problems, batch_size=block))
-    return lambda: run(problems)
+
+    def call() -> tuple[Array, Array]:
+        # Its damping is of the default dtype, which single precision does not mix with.
+        with jax.enable_x64(data.pixels.dtype == jnp.float64):
+            return run(problems)
+
+    return call
 
 
 def scipy_loop(data: Stack) -> Callable[[], Array]:
@@ -110,7 +123,11 @@ def run(quick: bool) -> Entry:
         sizes = {"jaxcalc": count, "Optimistix LM, vmap": count, f"Optimistix LM, blocks of {BLOCK}": count,
                  "SciPy curve_fit": len(few.starts)}  # fmt: skip
         calls = dict(
-            zip(sizes, (lanes(data), optimistix_lm(data, None), optimistix_lm(data, BLOCK), scipy_loop(few)), strict=True)
+            zip(
+                sizes,
+                (lanes(data), optimistix_lm(data, None), optimistix_lm(data, BLOCK), scipy_loop(few)),
+                strict=True,
+            )
         )
         timings, results = interleaved(calls, repeats)
         rows = [_row(f"{who}, {name}", sizes[who], timings[who], results[who], data) for who in sizes]

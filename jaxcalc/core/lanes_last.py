@@ -20,10 +20,72 @@ PyTree = Any
 
 # Operations that act number by number.
 ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh "
-    "digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma log log1p "
-    "logistic lt max min mul ne neg nextafter not or pow real reduce_precision rem round rsqrt select_n sign sin sinh "
-    "sqrt square stop_gradient sub tan tanh xor".split()
+    [
+        "abs",
+        "acos",
+        "acosh",
+        "add",
+        "add_any",
+        "and",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "convert_element_type",
+        "copy",
+        "cos",
+        "cosh",
+        "digamma",
+        "div",
+        "eq",
+        "erf",
+        "erf_inv",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "ge",
+        "gt",
+        "imag",
+        "integer_pow",
+        "is_finite",
+        "le",
+        "lgamma",
+        "log",
+        "log1p",
+        "logistic",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "or",
+        "pow",
+        "real",
+        "reduce_precision",
+        "rem",
+        "round",
+        "rsqrt",
+        "select_n",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "stop_gradient",
+        "sub",
+        "tan",
+        "tanh",
+        "xor",
+    ]
 )
 # Operations that call a function, and the parameter that holds it.
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
@@ -40,8 +102,10 @@ def lanes_last(fun: Callable) -> Callable:
         width = leaves[0].shape[-1]
         one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
         traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
-        outputs = _evaluated(traced.jaxpr, [(leaf, False) for leaf in traced.consts], [(x, True) for x in leaves], width)
-        return jax.tree.unflatten(jax.tree.structure(shape), [_on_all(*output, width) for output in outputs])
+        outputs = _evaluated(
+            traced.jaxpr, [(leaf, False) for leaf in traced.consts], [(x, True) for x in leaves], width
+        )
+        return jax.tree.unflatten(jax.tree.structure(shape), [_on_all(value, has, width) for value, has in outputs])
 
     return on_lanes
 
@@ -90,7 +154,7 @@ def _applied(equation: Any, operands: list[tuple[Any, bool]], width: int) -> lis
         return _evaluated(getattr(called, "jaxpr", called), consts, operands, width)
     if name in ELEMENTWISE:
         shape = equation.outvars[0].aval.shape
-        wide = [_wide(*operand, shape, width) for operand in operands]
+        wide = [_wide(value, has, shape, width) for value, has in operands]
         return [(equation.primitive.bind(*wide, **parameters), True)]
     rule = RULES.get(name)
     output = rule(equation, operands, width) if rule else None
@@ -163,7 +227,9 @@ def _sliced(equation: Any, operands: list, width: int) -> Array:
 
 
 def _joined(equation: Any, operands: list, width: int) -> Array:
-    return jax.lax.concatenate([_on_all(*operand, width) for operand in operands], equation.params["dimension"])
+    return jax.lax.concatenate(
+        [_on_all(value, has_lanes, width) for value, has_lanes in operands], equation.params["dimension"]
+    )
 
 
 def _transposed(equation: Any, operands: list, width: int) -> Array:
@@ -188,11 +254,11 @@ def _product(equation: Any, operands: list, width: int) -> Array | None:
     (contracted, batched) = equation.params["dimension_numbers"]
     if (left_has and right_has) or any(batched):
         return None
-    contracted = tuple(map(tuple, contracted))
+    contracted = (tuple(contracted[0]), tuple(contracted[1]))
     if left_has:
         if left.ndim - 1 > len(contracted[0]):
             return None
-        left, right, contracted = right, left, contracted[::-1]
+        left, right, contracted = right, left, (contracted[1], contracted[0])
     keys = ("precision", "preferred_element_type")
     return jax.lax.dot_general(left, right, (contracted, ((), ())), **{key: equation.params[key] for key in keys})
 
@@ -206,5 +272,7 @@ RULES: dict[str, Callable[[Any, list, int], Array | None]] = {
     "transpose": _transposed,
     "reduce_sum": _summed,
     "dot_general": _product,
-    **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "cumsum", "rev"), _along_axes),
+    **dict.fromkeys(
+        ("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "cumsum", "rev"), _along_axes
+    ),
 }

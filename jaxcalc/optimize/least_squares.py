@@ -95,7 +95,9 @@ def least_squares(
     own, common = _settings(weights, f_scale, loss, None)
     common = dataclasses.replace(common, weights=own.weights, f_scale=own.f_scale)
     bounds = box("", bounds, x0, batch=False)
-    given = tolerances("", None, gtol=0.0 if gtol is None else gtol, maxiter=maxiter, maxfev=maxfev, ftol=ftol, xtol=xtol)
+    given = tolerances(
+        "", None, gtol=0.0 if gtol is None else gtol, maxiter=maxiter, maxfev=maxfev, ftol=ftol, xtol=xtol
+    )
     problem = Problem(
         method=chosen_method(method, Residual),
         x0=x0,
@@ -247,7 +249,7 @@ def _f_scale(f_scale: Any, count: int | None) -> Array:
 
 def _as_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> LeastSquaresResult:
     """Returns what the caller gets of what the engine found."""
-    gradient = result.jac
+    gradient, output = result.jac, None if rows is None else rows.output
     if sides.is_bounded:
         projected = jax.tree.map(
             lambda x, g, lower, upper: Box(lower, upper).projected_gradient(x, g), result.x, gradient, *sides
@@ -258,7 +260,7 @@ def _as_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> Leas
     largest = [jnp.max(jnp.abs(leaf.reshape(*shape, -1)), axis=-1) for leaf in jax.tree.leaves(projected)]
     return LeastSquaresResult(
         x=result.x,
-        fun=None if rows is None else rows.output,
+        fun=output,  # pyright: ignore[reportArgumentType]
         jac=None if rows is None else rows.jacobian,
         status=result.status,
         nit=result.nit,

@@ -45,7 +45,7 @@ class LeastSquaresResult(OptimizeResult):
         return super().message.replace(Status.SUCCESS.words, SUCCESS_WORDS)
 
     def where_success(self, fill: Any) -> "LeastSquaresResult":
-        """Returns the result with x, fun, jac, cost, grad and optimality replaced by `fill` where it did not succeed."""
+        """Returns the result with its floating fields replaced by `fill` where a problem did not succeed."""
         return self._filled(fill, ("x", "fun", "jac", "cost", "grad", "optimality"))
 
     def to_pandas(self) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 from jax import Array
 
 from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number

@@ -35,9 +35,14 @@ def check(ours, theirs):
 
 
 def test_with_respect_to_data_weights_and_shared_arrays():
-    both = [jax.jit(jax.jacrev(lambda *of, f=f: f(*of), (0, 1, 2)))(Y[0], W, T) for f in (lambda *of: fit(*of).x, exact)]
+    both = [
+        jax.jit(jax.jacrev(lambda *of, f=f: f(*of), (0, 1, 2)))(Y[0], W, T) for f in (lambda *of: fit(*of).x, exact)
+    ]
     check(*both)
-    many = lambda y, w, t: jc.least_squares_many(misfit, jnp.ones((1, 2)), (y[None],), shared=(t,), weights=w[None]).x[0]  # noqa: E731
+
+    def many(y, w, t):
+        return jc.least_squares_many(misfit, jnp.ones((1, 2)), (y[None],), shared=(t,), weights=w[None]).x[0]
+
     tangents = (Y[1], 0.1 * W, jnp.ones(8))
     check(jax.jit(lambda: jax.jvp(many, (Y[0], W, T), tangents)[1])(), jax.jvp(exact, (Y[0], W, T), tangents)[1])
 
@@ -61,7 +66,7 @@ def test_missing_points_that_are_nan():
         ours = mode(solve)(y)
         assert (ours[:, 3] == 0).all()
         kept = jnp.arange(8) != 3
-        check(ours[:, kept], jax.jacrev(lambda y: exact(y, W[kept], T[kept]))(Y[0][kept]))
+        check(ours[:, kept], jax.jacrev(lambda y, kept=kept: exact(y, W[kept], T[kept]))(Y[0][kept]))
 
 
 def test_under_vmap_and_shard_map():

@@ -50,8 +50,8 @@ class TestPromise:
         for row in range(6):
             # In single precision the sums of the test itself are rounded.
             assert offset(result.x[row].astype(float), DATA[row]) <= (1.01 if dtype is float else 2) * most
-        np.testing.assert_allclose(result.cost, 0.5 * jnp.sum(jax.vmap(misfit, (0, 0, None))(result.x, DATA, T) ** 2, 1),
-                                   rtol=1e-5)  # fmt: skip
+        residuals = jax.vmap(misfit, (0, 0, None))(result.x, DATA, T)
+        np.testing.assert_allclose(result.cost, 0.5 * jnp.sum(residuals**2, axis=1), rtol=1e-5)
 
     @pytest.mark.parametrize("of_y", [1e-9, 1e6])
     @pytest.mark.parametrize("of_t", [1e-7, 1e5])

@@ -78,7 +78,7 @@ class Family(abc.ABC):
 
     @staticmethod
     def prepared(fun: Callable) -> Callable:
-        """Returns the function that the family is made for, of the one that the user wrote: the same, unless overridden."""
+        """Returns the function that the family takes, made of the user's: the same, unless overridden."""
         return fun
 
     def sized(self, method: Method) -> Method:

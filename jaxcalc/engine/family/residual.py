@@ -42,11 +42,11 @@ class Setting:
 
 
 def with_setting(fun: Callable) -> Callable:
-    """Returns (x, own, *args, *shared, common) -> fun(x, *args, *shared) as `Residuals`, own and common being settings."""
+    """Returns (x, own, *args, *shared, common) -> fun(x, *args, *shared) as `Residuals`; own, common are settings."""
 
     def residuals(x: PyTree, own: Setting, *inputs: Any) -> Residuals:
-        *inputs, common = inputs
-        output = fun(x, *inputs)
+        *others, common = inputs
+        output = fun(x, *others)
         weights = common.weights if own.weights is None else own.weights
         f_scale = common.f_scale if own.f_scale is None else own.f_scale
         return as_residuals(output, weights, f_scale, common.loss)
@@ -56,7 +56,7 @@ def with_setting(fun: Callable) -> Callable:
 
 def as_residuals(output: Any, weights: Any, f_scale: Any, loss: str) -> Residuals:
     """Returns an array of residuals of any shape, real or complex, as one real vector."""
-    if not isinstance(output, jax.Array | jax.core.Tracer) or output.ndim == 0 or not output.size:
+    if not isinstance(output, jax.Array) or output.ndim == 0 or not output.size:
         raise TypeError(_not_residuals(output))
     if weights is not None:
         weights = _weights_like(weights, output)
@@ -82,7 +82,7 @@ def _weights_like(weights: Array, output: Array) -> Array:
 
 
 def _not_residuals(output: Any) -> str:
-    if isinstance(output, jax.Array | jax.core.Tracer):
+    if isinstance(output, jax.Array):
         given = f"an array of shape {output.shape}"
         mend = " For one number that is minimised, such as a sum of squares, use minimize." if output.ndim == 0 else ""
     else:
@@ -111,10 +111,11 @@ class Residual(Family):
 
     def sized(self, method: Method) -> Method:
         """Returns the method for this number of variables and residuals."""
-        return super().sized(method).for_points(self.output_type.vector.size)
+        sized: Any = super().sized(method)
+        return sized.for_points(self.output_type.vector.size)
 
     def evaluate(self, needs: Any, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
-        """Returns the linear problems at the trial points, as `Family.evaluate` does, the lanes last on the way, too."""
+        """Returns the linear problems at the trial points; as in `Family.evaluate`, with the lanes last throughout."""
 
         def function(inputs: tuple, z: Array) -> tuple[Residuals, PyTree]:
             args, scale = inputs
@@ -126,8 +127,8 @@ class Residual(Family):
         """Returns SUCCESS where nothing is left to gain, and where steps or gradients are as small as the caller asks.
 
         Nothing is left to gain where the fall that the linear model promises is lost in the variance of the residuals
-        (`nothing_to_gain`); that depends on no units. gtol, ftol and xtol mean what they mean in SciPy, and are asked about
-        only where the caller gives them; gtol is 0 where not.
+        (`nothing_to_gain`); that depends on no units. gtol, ftol and xtol mean what they mean in SciPy, and are asked
+        about only where the caller gives them; gtol is 0 where not.
         """
         small = max_norm(box.projected_gradient(at.x, at.gradient)) <= tolerances.gtol
         cases = [(Status.SUCCESS, nothing_to_gain(state.model, at.value) | (small & (tolerances.gtol > 0)))]
@@ -155,7 +156,8 @@ class Residual(Family):
         """
 
         def chosen(residuals: Residuals, finite: Array, values: Array) -> Array:
-            return jnp.where(residuals.is_present | finite, values, 0)
+            present: Any = residuals.is_present
+            return jnp.where(present | finite, values, 0)
 
         def of_args(u: Array, args: tuple, shared: tuple) -> Array:
             return self.output(u, args, shared)[0].vector
@@ -182,7 +184,8 @@ def nothing_to_gain(model: Any, cost: Array) -> Array:
 
     Either the root of that fall for each free variable is at most `most_offset` of the root of the residuals' variance,
     the relative offset of D. Bates and D. Watts (1981): the point is then so much nearer to the minimum than the
-    standard errors are large. Or what could still be removed of the residuals is their rounding error; or all of them is.
+    standard errors are large. Or what the model could still remove of the residuals is their rounding error; or the
+    residuals are zero up to rounding.
     """
     eps, square = jnp.finfo(cost.dtype).eps, 2 * cost
     rest, degrees = square - model.promised, model.count - model.free

@@ -38,7 +38,14 @@ class _Search(NamedTuple):
 
 
 def damped_step(
-    factor: Array, gram: Array, gradient: Array, newton: Array, full_rank: Array, D2: Array, damping: Array, radius: Array
+    factor: Array,
+    gram: Array,
+    gradient: Array,
+    newton: Array,
+    full_rank: Array,
+    D2: Array,
+    damping: Array,
+    radius: Array,
 ) -> DampedStep:
     """Returns the step of each lane.
 

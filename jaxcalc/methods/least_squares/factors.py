@@ -39,7 +39,7 @@ def triangle(columns: Array, inverse: Array, r: Array, gram: Array | None, gradi
         columns: J, (n, m, L).
         inverse: The inverse lengths of the columns, (n, L), or zero.
         r: The right side, (m, L).
-        gram: S'S, (n, n, L), but for ones on the diagonal where inverse is zero; None of more than MOST_UNROLLED columns.
+        gram: S'S, (n, n, L), with ones on the diagonal for held variables; None of more than MOST_UNROLLED columns.
         gradient: S'r, (n, L).
     """
     if gram is None:
@@ -190,7 +190,9 @@ def _matrix(rows: Rows, n: int) -> Array:
     return jnp.stack([jnp.stack([rows[i][j] if j >= i else zero for j in range(n)]) for i in range(n)])
 
 
-def _cholesky(matrix: Array, n: int, shift: Sequence[Array] | None = None) -> tuple[list[list[Array]], list[Array], Array]:
+def _cholesky(
+    matrix: Array, n: int, shift: Sequence[Array] | None = None
+) -> tuple[list[list[Array]], list[Array], Array]:
     """Returns the rows of U with U'U = M + diag(shift), 1 / U_kk, and whether M is positive definite."""
     rows: list[list[Array]] = [[matrix[0, 0]] * n for _ in range(n)]
     inverse, positive = [], jnp.ones(matrix.shape[2], bool)

@@ -1,7 +1,7 @@
 """Levenberg and Marquardt's method in a trust region (Moré 1978)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -211,7 +211,7 @@ def _scaling(at_start: Array, accepted: Array, lengths: Array, D: Array) -> Arra
 
 
 @kernel
-def _first_radius(square: Array, factor: Array) -> Array:
+def _first_radius(square: Array, factor: Any) -> Array:
     return factor * jnp.where(square > 0, jnp.sqrt(square), 1)
 
 

@@ -65,10 +65,8 @@ class Residuals:
         r, weights = self.vector, self.weights
         if self.is_present is not None:
             r = jnp.where(self.is_present | jnp.isfinite(r), r, 0)
-        if self.loss == "linear":
-            terms = r * r
-        else:
-            terms = self.f_scale**2 * ROBUST[self.loss]((r / self.f_scale) ** 2)[0]
+        scale: Any = self.f_scale
+        terms = r * r if self.loss == "linear" else scale**2 * ROBUST[self.loss]((r / scale) ** 2)[0]
         return 0.5 * jnp.sum(terms if weights is None else weights * terms)
 
 
@@ -85,7 +83,7 @@ class Linearization(NamedTuple):
 
 
 class Jacobian(Need):
-    """The residuals and their Jacobian, by forward mode, or by reverse mode where there are fewer points than variables.
+    """The residuals and their Jacobian, by forward mode, or by reverse mode if there are fewer points than variables.
 
     Functions that define only their reverse mode get reverse mode.
     """
@@ -116,7 +114,7 @@ def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) 
 
 
 def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Linearization, PyTree]:
-    """Returns what `linearized` does of the problems of all lanes: function(args, x) of one, args and x with lanes last.
+    """Returns what `linearized` returns, of all lanes; function(args, x) is of one problem, args and x have lanes last.
 
     Residuals and derivatives, the caller's arithmetic, are computed once, and the sums over them afterwards.
     """

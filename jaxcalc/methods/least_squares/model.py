@@ -74,7 +74,7 @@ def _squares(columns: Array) -> Array:
 
 @kernel
 def _lengths(squares: Array, free: Array) -> tuple[Array, Array]:
-    """Returns the columns' lengths, 1 where zero, and what makes columns of length one of them, 0 where held or zero."""
+    """Returns the columns' lengths, 1 where zero, and their inverses, 0 for held variables and columns of zero."""
     lengths = jnp.where(squares > 0, jnp.sqrt(squares), 1)
     return lengths, jnp.where(free & (squares > 0), 1 / lengths, 0)
 
