@@ -117,6 +117,7 @@ def agreement(name, result, row):
 QUICK = ("Lanczos3", "MGH09", "Misra1a")
 
 
+@pytest.mark.filterwarnings("ignore:10 function objects")
 @pytest.mark.parametrize("name", [pytest.param(m, marks=[] if m in QUICK else [pytest.mark.slow]) for m in MODELS])
 def test_certified_digits_from_both_starts(name):
     result = fitted(name, dataset(name).starts)
