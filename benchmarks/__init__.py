@@ -15,4 +15,5 @@ ENTRIES = {
     "digits": "benchmarks.digits",
     "tiny_network": "benchmarks.tiny_network",
     "sgd_step": "benchmarks.sgd_step",
+    "least_squares": "benchmarks.least_squares",
 }

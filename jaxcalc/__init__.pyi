@@ -33,6 +33,9 @@ from .network.landscape import loss_landscape as loss_landscape
 from .network.range_test import learning_rate_range_test as learning_rate_range_test
 from .network.sgd import sgd as sgd
 from .optimize.certify import certify as certify
+from .optimize.least_squares import least_squares as least_squares
+from .optimize.least_squares import least_squares_many as least_squares_many
+from .optimize.least_squares_result import LeastSquaresResult as LeastSquaresResult
 from .optimize.minimize import minimize as minimize
 from .optimize.minimize import minimize_many as minimize_many
 from .optimize.multistart.multistart import multistart as multistart

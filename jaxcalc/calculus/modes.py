@@ -47,7 +47,12 @@ def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool 
     return output, pullback(direction)[0], *aux
 
 
+def refuses_forward_mode(error: TypeError) -> bool:
+    """Says whether an error is that of a function which refuses forward mode."""
+    return REFUSAL in str(error)
+
+
 def _require_refusal(error: TypeError) -> None:
     """Raises the error again unless it says that a function refuses forward mode."""
-    if REFUSAL not in str(error):
+    if not refuses_forward_mode(error):
         raise error

@@ -63,7 +63,8 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     finite = lane.box.finite(old.trial, evaluation.gradient)
     seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
-    by_value, by_step = _small_changes(old, new, lane.tolerances)
+    tolerances = Tolerances() if family.judges_small_changes else lane.tolerances
+    by_value, by_step = _small_changes(old, new, tolerances)
     first = jnp.where(at_start, evaluation.value, lane.first)
     decided = _decided(family, method, lane, first, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev

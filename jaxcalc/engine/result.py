@@ -1,7 +1,7 @@
 """The result of a solve: what lanes latch, what rows hold and what the caller gets is one class."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -100,6 +100,10 @@ class OptimizeResult:
         Works under `jit` and `vmap`; a loss made of it leaves failed problems out of its gradient. Integers in aux are
         left as they are.
         """
+        return self._filled(fill, ("x", "fun", "jac", "aux"))
+
+    def _filled(self, fill: Any, names: Sequence[str]) -> Any:
+        """Returns the result with the numbers of these fields replaced where a problem did not succeed."""
 
         def replaced(leaf: Array) -> Array:
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -107,7 +111,7 @@ class OptimizeResult:
             good = jnp.reshape(self.success, (*self.status.shape, *(1,) * (leaf.ndim - self.status.ndim)))
             return jnp.where(good, leaf, fill)
 
-        fields = {name: jax.tree.map(replaced, getattr(self, name)) for name in ("x", "fun", "jac", "aux")}
+        fields = {name: jax.tree.map(replaced, getattr(self, name)) for name in names}
         return dataclasses.replace(self, **fields)
 
     def to_pandas(self) -> Any:

@@ -61,7 +61,7 @@ def _certify(
 
 def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
-    closed, problem = closed_over(fun, problem)
+    closed, problem = closed_over(options.family.prepared(fun), problem)
     own = [True] * len(problem.args) + [False] * len(problem.shared)
 
     def solve(own, problem):
@@ -74,7 +74,7 @@ def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
 
 def _run(family: Family, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue as it is, without rules of its own under transformations."""
-    method = problem.method.for_size(family.n)
+    method = family.sized(problem.method)
     tolerances = problem.tolerances.completed(
         family.dtype, method.default_maxiter(family.n), method.most_evaluations(family.n)
     )

@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jaxcalc import methods
 from jaxcalc.core.arguments import as_floating, function_name, real_arrays
 from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.methods.box import Box
@@ -65,10 +66,44 @@ def _tolerance(name: str, value: Any, count: int | None) -> Array:
     return array
 
 
+def problem_count(label: str, x0: Any, args: tuple, one: str = "minimize") -> int:
+    """Returns the number of problems, N; raises a ValueError unless every leaf of x0 and args has the axis N first.
+
+    Args:
+        label: What errors call the function they belong to, as "[2]".
+        x0: The starts, as arrays.
+        args: What problems have of their own.
+        one: The name of the function for one problem, whose "_many" is that for many.
+    """
+    path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
+    if first.ndim == 0:
+        raise ValueError(
+            f"x0{label}{jax.tree_util.keystr(path)} is a single number; {one}_many takes starts with a leading "
+            f"problem axis, shape (N, ...). For one problem use {one}, or x0[None]."
+        )
+    count = first.shape[0]
+    for name, tree in (("x0", x0), ("args", args)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if leaf.shape[:1] != (count,):
+                raise ValueError(
+                    f"{name}{label}{jax.tree_util.keystr(path)} has shape {leaf.shape}, but x0 holds {count} problems: "
+                    f"its leading axis must be {count}. What all problems have in common goes into shared."
+                )
+    return count
+
+
 def chosen_method(method: Any, family: type[Family] = Scalar) -> Method:
     """Returns the family's method of this name, the method itself, or an optimiser of Optax as a method."""
     if isinstance(method, Method):
+        made_for = _families_of(method)
+        if made_for and family not in made_for:
+            raise TypeError(
+                f"{type(method).__name__} is no method for this kind of problem; there are "
+                f"{', '.join(map(repr, family.methods))}."
+            )
         return method
+    if not isinstance(method, str) and family is not Scalar:
+        raise TypeError(f"method is one of {', '.join(map(repr, family.methods))}, not a {type(method).__name__}.")
     if not isinstance(method, str):
         import optax  # only who hands one over pays for the import
 
@@ -83,6 +118,13 @@ def chosen_method(method: Any, family: type[Family] = Scalar) -> Method:
         hint = _instead_of(method, family)
         raise ValueError(f"there is no method {method!r}; there are {', '.join(map(repr, family.methods))}.{hint}")
     return family.methods[method]()
+
+
+def _families_of(method: Method) -> list[type[Family]]:
+    """Returns the families in whose registry a method stands; none for methods with options that have no default."""
+    return [
+        family for family in (Scalar, Residual) if type(method) in {type(make()) for make in family.methods.values()}
+    ]
 
 
 def _instead_of(name: str, family: type[Family]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 from jax import Array
 
 from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
@@ -12,7 +11,7 @@ from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import box, chosen_method, scales, tolerances
+from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
 from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ def _queue(
         given: The tolerances gtol, maxiter, maxfev, ftol and xtol.
     """
     x0, args = real_arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
-    count = _count(label, x0, args)
+    count = problem_count(label, x0, args)
     return Problem(
         method=chosen_method(method),
         x0=x0,
@@ -236,25 +235,6 @@ def _queue(
         scale=scales(label, scale, x0, batch=True),
         tolerances=tolerances(label, count, **given),
     )
-
-
-def _count(label: str, x0: Any, args: tuple) -> int:
-    """Returns the number of problems, N; raises a ValueError unless every leaf of x0 and args has the axis N first."""
-    path, first = jax.tree_util.tree_leaves_with_path(x0)[0]
-    if first.ndim == 0:
-        raise ValueError(
-            f"x0{label}{jax.tree_util.keystr(path)} is a single number; minimize_many takes starts with a leading "
-            "problem axis, shape (N, ...). For one problem use minimize, or x0[None]."
-        )
-    count = first.shape[0]
-    for name, tree in (("x0", x0), ("args", args)):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if leaf.shape[:1] != (count,):
-                raise ValueError(
-                    f"{name}{label}{jax.tree_util.keystr(path)} has shape {leaf.shape}, but x0 holds {count} problems: "
-                    f"its leading axis must be {count}. What all problems have in common goes into shared."
-                )
-    return count
 
 
 def _per_function(name: str, value: Any, count: int) -> list:

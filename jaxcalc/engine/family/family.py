@@ -46,12 +46,15 @@ class Family(abc.ABC):
         n: The number of variables.
         dtype: The work dtype.
         aux: The shapes of fun's auxiliary output; None if there is none.
+        output_type: The shapes of what fun returns besides.
+        judges_small_changes: Whether `conclusions` decides about ftol and xtol too, which otherwise the engine does.
     """
 
     methods: ClassVar[Mapping[str, Callable[[], Method]]]
     result_type: ClassVar[type[OptimizeResult]] = OptimizeResult
     is_homogeneous: ClassVar[bool] = False
     is_judged_by_gradient: ClassVar[bool] = False
+    judges_small_changes: ClassVar[bool] = False
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
@@ -67,6 +70,7 @@ class Family(abc.ABC):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
         output, self.aux = output if has_aux else (output, None)
         self.check_output(output)
+        self.output_type: Any = output
         self.dtype = jnp.result_type(flat.dtype, *jax.tree.leaves(output), jnp.float32)
 
     @classmethod
@@ -74,6 +78,15 @@ class Family(abc.ABC):
         """Returns the family of fun with the shapes that the problems of a queue have."""
         x0, args = type_of_one((problem.x0, problem.args))
         return cls(fun, x0, args, problem.shared, has_aux)
+
+    @staticmethod
+    def prepared(fun: Callable) -> Callable:
+        """Returns the function that the family takes, made of the user's: the same, unless overridden."""
+        return fun
+
+    def sized(self, method: Method) -> Method:
+        """Returns the method that takes the steps in problems of these shapes."""
+        return method.for_size(self.n)
 
     @staticmethod
     @abc.abstractmethod

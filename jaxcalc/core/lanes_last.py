@@ -1,0 +1,278 @@
+"""A function of one problem on lanes, with the lanes on the last axis of every array on the way.
+
+`jax.vmap(fun, in_axes=-1, out_axes=-1)` puts the lanes last at both ends only: on the way, whatever meets an array that
+all lanes share has the lanes first, so that arrays are transposed in memory, and sums run across lanes. Here the
+function is traced once and evaluated operation by operation: arithmetic, broadcasting, slicing and sums keep the lanes
+last, and any other operation is mapped by `jax.vmap`. Results are the same up to the order of sums.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import Jaxpr, Literal
+
+PyTree = Any
+
+# Operations that act number by number.
+ELEMENTWISE = frozenset(
+    [
+        "abs",
+        "acos",
+        "acosh",
+        "add",
+        "add_any",
+        "and",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "convert_element_type",
+        "copy",
+        "cos",
+        "cosh",
+        "digamma",
+        "div",
+        "eq",
+        "erf",
+        "erf_inv",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "ge",
+        "gt",
+        "imag",
+        "integer_pow",
+        "is_finite",
+        "le",
+        "lgamma",
+        "log",
+        "log1p",
+        "logistic",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "or",
+        "pow",
+        "real",
+        "reduce_precision",
+        "rem",
+        "round",
+        "rsqrt",
+        "select_n",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "stop_gradient",
+        "sub",
+        "tan",
+        "tanh",
+        "xor",
+    ]
+)
+# Operations that call a function, and the parameter that holds it.
+CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
+         "custom_vjp_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}  # fmt: skip
+# The terms of a sum that are added in one pass.
+MOST_TERMS = 16
+
+
+def lanes_last(fun: Callable) -> Callable:
+    """Returns the function of arrays with lanes on their last axis; its outputs are arrays with lanes last, too."""
+
+    def on_lanes(*inputs: PyTree) -> PyTree:
+        leaves = jax.tree.leaves(inputs)
+        width = leaves[0].shape[-1]
+        one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
+        traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
+        outputs = _evaluated(
+            traced.jaxpr, [(leaf, False) for leaf in traced.consts], [(x, True) for x in leaves], width
+        )
+        return jax.tree.unflatten(jax.tree.structure(shape), [_on_all(value, has, width) for value, has in outputs])
+
+    return on_lanes
+
+
+def total(terms: Array, axis: int = 0) -> Array:
+    """Returns the sum over an axis that is not the last, added up along the lanes.
+
+    A reduction over an axis in the middle is compiled for CPUs into a loop over the terms of one lane after the other;
+    sums of whole rows run along vectors of lanes.
+    """
+    terms = jnp.moveaxis(terms, axis, 0)
+    while len(terms) > MOST_TERMS:
+        # Blocks of rows are added to each other, which leaves a block.
+        count = -(-len(terms) // MOST_TERMS)
+        rows = len(terms) // count
+        blocks = sum((terms[k * rows : (k + 1) * rows] for k in range(1, count)), terms[:rows])
+        left = terms[count * rows :]
+        terms = jnp.concatenate([blocks[: len(left)] + left, blocks[len(left) :]]) if len(left) else blocks
+    if not len(terms):
+        return jnp.zeros(terms.shape[1:], terms.dtype)
+    return sum((terms[k] for k in range(1, len(terms))), terms[0])
+
+
+def _evaluated(jaxpr: Any, consts: Sequence, inputs: Sequence, width: int) -> list[tuple[Array, bool]]:
+    """Returns the outputs of a jaxpr; every value is a pair of an array and whether it has lanes."""
+    values: dict = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(variable: Any) -> tuple[Any, bool]:
+        return (variable.val, False) if isinstance(variable, Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        operands = [read(variable) for variable in equation.invars]
+        results = _applied(equation, operands, width)
+        values |= dict(zip(equation.outvars, results, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _applied(equation: Any, operands: list[tuple[Any, bool]], width: int) -> list[tuple[Array, bool]]:
+    """Returns the outputs of one operation."""
+    name, parameters = equation.primitive.name, equation.params
+    if not any(has_lanes for _, has_lanes in operands):
+        return [(output, False) for output in _bound(equation, [operand for operand, _ in operands])]
+    if name in CALLS:
+        called = parameters[CALLS[name]]
+        consts = [(const, False) for const in getattr(called, "consts", ())]
+        return _evaluated(getattr(called, "jaxpr", called), consts, operands, width)
+    if name in ELEMENTWISE:
+        shape = equation.outvars[0].aval.shape
+        wide = [_wide(value, has, shape, width) for value, has in operands]
+        return [(equation.primitive.bind(*wide, **parameters), True)]
+    rule = RULES.get(name)
+    output = rule(equation, operands, width) if rule else None
+    return _mapped(equation, operands) if output is None else [(output, True)]
+
+
+def _bound(equation: Any, operands: Sequence[Any]) -> list[Array]:
+    """Returns the outputs of an operation on other operands, of the shapes that it was traced with."""
+    variables, given = [], []
+    for variable, operand in zip(equation.invars, operands, strict=True):
+        if not isinstance(variable, Literal) and variable not in variables:
+            variables.append(variable)
+            given.append(operand)
+    alone = Jaxpr((), variables, list(equation.outvars), [equation], equation.effects, _of_nobody())
+    return jax.core.eval_jaxpr(alone, (), *given)
+
+
+@functools.cache
+def _of_nobody() -> Any:
+    """Returns what messages would say of a function that has no name; JAX asks for it."""
+    return jax.make_jaxpr(lambda: ())().jaxpr.debug_info
+
+
+def _mapped(equation: Any, operands: list[tuple[Any, bool]]) -> list[tuple[Array, bool]]:
+    """Returns what `jax.vmap` makes of an operation."""
+    axes = [-1 if has_lanes else None for _, has_lanes in operands]
+    outputs = jax.vmap(lambda inputs: _bound(equation, inputs), in_axes=(axes,), out_axes=-1)(
+        [operand for operand, _ in operands]
+    )
+    return [(output, True) for output in outputs]
+
+
+def _on_all(value: Any, has_lanes: bool, width: int) -> Array:
+    """Returns a value that all lanes share as an array with lanes."""
+    return value if has_lanes else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), width))
+
+
+def _wide(value: Any, has_lanes: bool, shape: tuple, width: int) -> Any:
+    """Returns an operand of arithmetic in the shape of the outcome with lanes; a number alone stays one."""
+    rank = jnp.ndim(value) - has_lanes
+    if not has_lanes and rank == 0:
+        return value
+    # A scalar may stand beside an array of any shape.
+    axes = (*(range(len(shape)) if rank else ()), *((len(shape),) if has_lanes else ()))
+    wide = (*shape, width)
+    return value if jnp.shape(value) == wide else jax.lax.broadcast_in_dim(value, wide, axes)
+
+
+def _broadcast(equation: Any, operands: list, width: int) -> Array | None:
+    (value, _), *dynamic = operands
+    if dynamic:
+        return None
+    shape, axes = (tuple(map(int, equation.params[key])) for key in ("shape", "broadcast_dimensions"))
+    return jax.lax.broadcast_in_dim(value, (*shape, width), (*axes, len(shape)))
+
+
+def _reshaped(equation: Any, operands: list, width: int) -> Array | None:
+    if len(operands) > 1 or equation.params["dimensions"] is not None:
+        return None
+    return jnp.reshape(operands[0][0], (*equation.outvars[0].aval.shape, width))
+
+
+def _squeezed(equation: Any, operands: list, width: int) -> Array:
+    return jax.lax.squeeze(operands[0][0], equation.params["dimensions"])
+
+
+def _sliced(equation: Any, operands: list, width: int) -> Array:
+    starts, limits, strides = (equation.params[key] for key in ("start_indices", "limit_indices", "strides"))
+    return jax.lax.slice(operands[0][0], (*starts, 0), (*limits, width), None if strides is None else (*strides, 1))
+
+
+def _joined(equation: Any, operands: list, width: int) -> Array:
+    return jax.lax.concatenate(
+        [_on_all(value, has_lanes, width) for value, has_lanes in operands], equation.params["dimension"]
+    )
+
+
+def _transposed(equation: Any, operands: list, width: int) -> Array:
+    permutation = equation.params["permutation"]
+    return jnp.transpose(operands[0][0], (*permutation, len(permutation)))
+
+
+def _summed(equation: Any, operands: list, width: int) -> Array:
+    value = operands[0][0]
+    for axis in sorted((int(axis) for axis in equation.params["axes"]), reverse=True):
+        value = total(value, axis)
+    return value
+
+
+def _along_axes(equation: Any, operands: list, width: int) -> Array:
+    return equation.primitive.bind(operands[0][0], **equation.params)
+
+
+def _product(equation: Any, operands: list, width: int) -> Array | None:
+    """Returns a product of an array that all lanes share with vectors on lanes, one product of matrices."""
+    (left, left_has), (right, right_has) = operands
+    (contracted, batched) = equation.params["dimension_numbers"]
+    if (left_has and right_has) or any(batched):
+        return None
+    contracted = (tuple(contracted[0]), tuple(contracted[1]))
+    if left_has:
+        if left.ndim - 1 > len(contracted[0]):
+            return None
+        left, right, contracted = right, left, (contracted[1], contracted[0])
+    keys = ("precision", "preferred_element_type")
+    return jax.lax.dot_general(left, right, (contracted, ((), ())), **{key: equation.params[key] for key in keys})
+
+
+RULES: dict[str, Callable[[Any, list, int], Array | None]] = {
+    "broadcast_in_dim": _broadcast,
+    "reshape": _reshaped,
+    "squeeze": _squeezed,
+    "slice": _sliced,
+    "concatenate": _joined,
+    "transpose": _transposed,
+    "reduce_sum": _summed,
+    "dot_general": _product,
+    **dict.fromkeys(
+        ("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "cumsum", "rev"), _along_axes
+    ),
+}

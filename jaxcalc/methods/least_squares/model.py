@@ -1,0 +1,112 @@
+"""The linear least-squares problem at a point, and what it says of the point.
+
+The model is |r + J s|^2 for the variables that no bound holds, reduced to n equations in units of the columns' lengths:
+
+    |r + J s|^2 = |q + R c s|^2 + rest,    c_j = |J_j|.
+
+Gauss and Newton's step is its minimum, c s = -R^-1 q; there |r|^2 has fallen by q'q, which is what the model promises.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import total
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.lane_algebra import dot
+from jaxcalc.methods.least_squares.factors import MOST_UNROLLED, triangle
+from jaxcalc.methods.least_squares.linearization import Linearization
+
+# A diagonal entry of R below this many n eps is zero up to rounding: the columns have length one.
+RANK = 10
+
+
+class Model(NamedTuple):
+    """The linear problem of each lane."""
+
+    factor: Array  # (n, n, L) R, upper triangular; the identity for held variables
+    q: Array  # (n, L); zero for held variables
+    lengths: Array  # (n, L) c, 1 where a column is zero
+    full_rank: Array  # (L,) R is regular beyond rounding
+    promised: Array  # (L,) q'q, the fall of |r|^2 that the model promises
+    free: Array  # (L,) how many variables are free
+    count: Array  # (L,) how many points there are
+    rounding: Array  # (L,) the rounding error of |r|^2
+    size: Array  # (L,) |s|^2, s_i being the sum of the sizes of what residual i changes by with each variable
+
+
+def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
+    """Returns the model at an evaluation's point, and the lengths of all columns, those of held variables too."""
+    columns, r, gradient = evaluation.jacobian, evaluation.residual, evaluation.gradient
+    free = box.free(evaluation.point, gradient)
+    if len(columns) <= MOST_UNROLLED:
+        gram = _gram(columns)
+        squares = jnp.stack([gram[k, k] for k in range(len(gram))])
+    else:
+        gram, squares = None, _squares(columns)
+    lengths, inverse = _lengths(squares, free)
+    scaled = inverse * gradient
+    reduced = triangle(columns, inverse, r, None if gram is None else _unit_gram(gram, inverse, free), scaled)
+    factor = _with_held(reduced.factor, free) if box.is_bounded else reduced.factor
+    rounding, size = _rounding(columns, r, evaluation.point, evaluation.value)
+    rank, free_count = _rank(factor, free)
+    model = Model(
+        factor, reduced.q, lengths, rank, dot(reduced.q, reduced.q), free_count, evaluation.count, rounding, size
+    )
+    return model, jnp.sqrt(squares)
+
+
+@kernel
+def _gram(columns: Array) -> Array:
+    """Returns J'J, (n, n, L)."""
+    n = len(columns)
+    entries = {(i, j): total(columns[i] * columns[j]) for i in range(n) for j in range(i, n)}
+    return jnp.stack([jnp.stack([entries[min(i, j), max(i, j)] for j in range(n)]) for i in range(n)])
+
+
+@kernel
+def _squares(columns: Array) -> Array:
+    return total(columns * columns, axis=1)
+
+
+@kernel
+def _lengths(squares: Array, free: Array) -> tuple[Array, Array]:
+    """Returns the columns' lengths, 1 where zero, and their inverses, 0 for held variables and columns of zero."""
+    lengths = jnp.where(squares > 0, jnp.sqrt(squares), 1)
+    return lengths, jnp.where(free & (squares > 0), 1 / lengths, 0)
+
+
+@kernel
+def _unit_gram(gram: Array, inverse: Array, free: Array) -> Array:
+    eye = jnp.eye(len(gram), dtype=gram.dtype)[:, :, None]
+    return gram * (inverse[:, None] * inverse[None]) + eye * jnp.where(free, 0, 1).astype(gram.dtype)
+
+
+@kernel
+def _with_held(factor: Array, free: Array) -> Array:
+    """Returns R with ones on the diagonal for held variables, whose rows and columns are zero otherwise."""
+    eye = jnp.eye(len(factor), dtype=bool)[:, :, None]
+    return jnp.where(eye & ~free, 1, factor)
+
+
+@kernel
+def _rank(factor: Array, free: Array) -> tuple[Array, Array]:
+    """Returns whether R is regular beyond rounding, and how many variables are free."""
+    n = len(factor)
+    least = RANK * n * jnp.finfo(factor.dtype).eps
+    full = jnp.all(jnp.stack([factor[k, k] > least for k in range(n)]), axis=0)
+    return full, jnp.sum(free, axis=0).astype(factor.dtype)
+
+
+@kernel
+def _rounding(columns: Array, r: Array, x: Array, cost: Array) -> tuple[Array, Array]:
+    """Returns the rounding error of |r|^2, and |s|^2 with s_i = sum_j |J_ij x_j|."""
+    sizes = sum((jnp.abs(columns[j] * x[j]) for j in range(1, len(x))), jnp.abs(columns[0] * x[0]))
+    eps, square = jnp.finfo(r.dtype).eps, 2 * cost
+    size = total(sizes * sizes)
+    # In shares of |r|, so that no fourth powers of the residuals' unit are formed.
+    share = r * jnp.where(square > 0, jax.lax.rsqrt(square), 0)
+    return 2 * eps * jnp.sqrt(square * total((share * sizes) ** 2)) + eps * square, size

@@ -1,0 +1,58 @@
+"""The result of least squares, with SciPy's names."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.status import Status
+
+SUCCESS_WORDS = (
+    "the fall of the cost that the linear model promises is a small share of the residuals' variance, "
+    "or lost in rounding, or the gradient is at most gtol"
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class LeastSquaresResult(OptimizeResult):
+    """How one problem of least squares ended, or N: then every field has a leading axis N, in the order of the input.
+
+    A frozen pytree with all that an `OptimizeResult` does; `fun` and `jac` are what they are in SciPy.
+
+    Attributes:
+        x: The minimiser, in the form and dtypes of the start; the best answer there is where the problem failed.
+        fun: The residuals at x as fun returns them; of a batch None unless residuals=True was given.
+        jac: Their Jacobian at x, (m, n) with the weights and the loss in it, so that jac' jac approximates the Hessian
+            of the cost; of complex residuals the real parts' rows come first. Of a batch None unless residuals=True.
+        status: An integer code of `Status`. SUCCESS promises what `least_squares` says.
+        nit: Iterations: steps that were accepted.
+        nfev: Evaluations of residuals and Jacobian together, rejected trials included.
+        cost: Half the sum of squares at x, weights and loss included.
+        grad: Its gradient at x, in the form of x.
+        optimality: The largest component of the gradient, with bounds that of x - P(x - grad), P being the projection
+            on the box.
+    """
+
+    cost: Any = None
+    grad: Any = None
+    optimality: Any = None
+
+    @property
+    def message(self) -> str:
+        """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
+        return super().message.replace(Status.SUCCESS.words, SUCCESS_WORDS)
+
+    def where_success(self, fill: Any) -> "LeastSquaresResult":
+        """Returns the result with its floating fields replaced by `fill` where a problem did not succeed."""
+        return self._filled(fill, ("x", "fun", "jac", "cost", "grad", "optimality"))
+
+    def to_pandas(self) -> Any:
+        """Returns a batch as a pandas DataFrame: a row for each problem, a column for each component of x."""
+        frame = dataclasses.replace(self, fun=self.cost, jac=None)
+        return OptimizeResult.to_pandas(frame).rename(columns={"fun": "cost"})
+
+    def _names(self) -> list[str]:
+        names = ["x", "cost", "grad", "optimality", "fun", "jac", "status", "nit", "nfev"]
+        return [name for name in names if getattr(self, name) is not None]
