@@ -2,8 +2,8 @@
 
 An extension is a function (breaks, params, *intervals) -> interval. The result contains every value that the operation
 takes on numbers of the intervals, and is widened by a few units in the last place to cover rounding. `params` are the
-parameters of the JAX primitive. To the list `breaks` the extension appends a boolean array: whether the operation may
-fail to be analytic somewhere on the intervals.
+parameters of the JAX primitive. To the list `breaks`, a `Breaks`, the extension appends a boolean array: whether the
+operation may fail to be analytic somewhere on the intervals.
 
 Where the operation is defined nowhere on the intervals, both ends of the result are nan.
 """
@@ -28,6 +28,34 @@ class Interval(NamedTuple):
 
     lo: Any
     hi: Any
+
+
+class Equality(Interval):
+    """Whether x == y, or whether x != y, for floating numbers x and y.
+
+    Two analytic functions that are equal on more than a set of measure 0 are equal everywhere. The truth value changes
+    therefore at single points, which no integral needs to know of, or where x or y passes to another expression, which
+    the operation that joins these expressions has recorded.
+    """
+
+
+class Breaks(list):
+    """Boolean arrays: whether each operation may fail to be analytic somewhere on its intervals.
+
+    Attributes:
+        switches: Whether each operation may jump or bend inside of its intervals. These are operations that join
+            several analytic expressions (comparisons, absolute values, maxima, roundings), and roots whose operand
+            touches the border of their domain, as in sqrt((x - c)^2) = |x - c|. Poles are no switches.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.switches: list[Array] = []
+
+    def switch(self, found: Array) -> None:
+        """Appends whether an operation may pass from one analytic expression to another."""
+        self.append(found)
+        self.switches.append(found)
 
 
 def round_outward(lo: Array, hi: Array, ulps: float = _ULPS, absolute: float = 0.0) -> Interval:
@@ -59,6 +87,8 @@ def _increasing(
         crosses = (jnp.isnan(lo) | jnp.isnan(hi)) & ~(jnp.isnan(x.lo) | jnp.isnan(x.hi))
         if bottom is not None or top is not None:
             breaks.append(crosses)
+            at_border = (lo == bottom if bottom is not None else False) | (hi == top if top is not None else False)
+            breaks.switches.append(crosses | (at_border & (x.lo < x.hi)))
             inside = ~beyond | ((x.lo < 0) & (x.hi > 0))
             lo = jnp.where(jnp.isnan(lo) & inside, -jnp.inf if bottom is None else bottom, lo)
             hi = jnp.where(jnp.isnan(hi) & inside, jnp.inf if top is None else top, hi)
@@ -74,6 +104,8 @@ def _reflected(extension: Callable) -> Callable:
 
 def _add(breaks, params, x, y):
     lo, hi = x.lo + y.lo, x.hi + y.hi
+    if not jnp.issubdtype(lo.dtype, jnp.floating):
+        return Interval(lo, hi)
     # inf - inf may be any number. nan stays only where an operand is nan, that is, defined nowhere.
     exists = ~(jnp.isnan(x.lo) | jnp.isnan(y.lo))
     lo, hi = jnp.where(jnp.isnan(lo) & exists, -jnp.inf, lo), jnp.where(jnp.isnan(hi) & exists, jnp.inf, hi)
@@ -81,6 +113,9 @@ def _add(breaks, params, x, y):
 
 
 def _subtract(breaks, params, x, y):
+    if jnp.issubdtype(x.lo.dtype, jnp.unsignedinteger):
+        wraps = x.lo < y.hi  # below 0 unsigned numbers continue with the greatest
+        return Interval(jnp.where(wraps, 0, x.lo - y.hi), jnp.where(wraps, jnp.iinfo(x.lo.dtype).max, x.hi - y.lo))
     return _add(breaks, params, x, Interval(-y.hi, -y.lo))
 
 
@@ -120,7 +155,7 @@ def _mignitude(x: Interval) -> Array:
 
 
 def _absolute(breaks, params, x):
-    breaks.append((x.lo < 0) & (x.hi > 0))
+    breaks.switch((x.lo < 0) & (x.hi > 0))
     return Interval(_mignitude(x), jnp.maximum(-x.lo, x.hi))
 
 
@@ -147,6 +182,7 @@ def _power(breaks, params, x, y):
     whole = (y.lo == y.hi) & (jnp.floor(y.lo) == y.lo)
     holds_zero = (x.lo <= 0) & (x.hi >= 0)
     breaks.append(holds_zero & ~(whole & (y.lo >= 0)))
+    breaks.switches.append(holds_zero & ~whole & (x.lo < x.hi))
     x = Interval(jnp.where(holds_zero & ~whole, 0, x.lo), x.hi)
     lo, hi = _hull(x.lo**y.lo, x.lo**y.hi, x.hi**y.lo, x.hi**y.hi)
     pole = holds_zero & whole & (y.lo < 0)
@@ -197,7 +233,7 @@ def _stepwise(operation: Callable) -> Callable:
 
     def extension(breaks, params, x):
         lo, hi = operation(x.lo), operation(x.hi)
-        breaks.append(lo != hi)
+        breaks.switch(lo != hi)
         return Interval(lo, hi)
 
     return extension
@@ -207,7 +243,7 @@ def _max_or_min(operation: Callable) -> Callable:
     """Returns the extension of the maximum or the minimum of two numbers."""
 
     def extension(breaks, params, x, y):
-        breaks.append((x.lo < y.hi) & (y.lo < x.hi))
+        breaks.switch((x.lo < y.hi) & (y.lo < x.hi))
         return Interval(operation(x.lo, y.lo), operation(x.hi, y.hi))
 
     return extension
@@ -228,11 +264,12 @@ def less_or_equal(breaks, params, x, y):
 
 
 def _equal(breaks, params, x, y):
-    return Interval((x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo), (x.lo <= y.hi) & (y.lo <= x.hi))
+    kind = Equality if jnp.issubdtype(x.lo.dtype, jnp.floating) else Interval
+    return kind((x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo), (x.lo <= y.hi) & (y.lo <= x.hi))
 
 
 def _not(breaks, params, x):
-    return Interval(~x.hi, ~x.lo)
+    return type(x)(~x.hi, ~x.lo)
 
 
 def _swapped(extension: Callable) -> Callable:
@@ -252,7 +289,8 @@ def _exclusive_or(breaks, params, x, y):
 
 def select(breaks, params, which, *cases):
     """Returns the hull of the cases that the index `which` may select; a break where it may select several cases."""
-    breaks.append(which.lo != which.hi)
+    record = breaks.append if isinstance(which, Equality) else breaks.switch
+    record(which.lo != which.hi)
     first, last = which.lo.astype(jnp.int32), which.hi.astype(jnp.int32)
     lo = hi = None
     for index, case in enumerate(cases):
@@ -267,11 +305,52 @@ def select(breaks, params, which, *cases):
     return Interval(lo, hi)
 
 
+def _convert(breaks, params, x):
+    """The conversion to another type: a truth value or a rounded number jumps where its operand changes."""
+    lo, hi = (lax.convert_element_type_p.bind(end, **params) for end in map(jnp.asarray, x))
+    rounds = jnp.issubdtype(x.lo.dtype, jnp.floating) and not jnp.issubdtype(lo.dtype, jnp.floating)
+    if rounds or (x.lo.dtype == bool and not isinstance(x, Equality)):
+        breaks.switch(lo != hi)
+    exact = jnp.promote_types(x.lo.dtype, lo.dtype) == lo.dtype
+    return Interval(lo, hi) if exact else round_outward(lo, hi)
+
+
+def _extreme_of_axes(operation: Callable, sign: int) -> Callable:
+    """Returns the extension of the largest number along axes, or of the smallest number for sign -1."""
+
+    def extension(breaks, params, x):
+        lo, hi = operation(x.lo, axis=params["axes"]), operation(x.hi, axis=params["axes"])
+        # Where several entries may be the extreme, one may take over from another.
+        may = x.hi >= jnp.expand_dims(lo, params["axes"]) if sign > 0 else x.lo <= jnp.expand_dims(hi, params["axes"])
+        wide = jnp.any(x.lo != x.hi, axis=params["axes"])
+        breaks.switch((jnp.sum(may, axis=params["axes"]) > 1) & wide)
+        return Interval(lo, hi)
+
+    return extension
+
+
+def _running_extreme(operation: Callable) -> Callable:
+    """Returns the extension of the largest, or of the smallest, number so far along an axis."""
+
+    def extension(breaks, params, x):
+        lo, hi = (operation(end, axis=params["axis"], reverse=params["reverse"]) for end in x)
+        axis, size = params["axis"], x.lo.shape[params["axis"]]
+        here, before = (slice(0, -1), slice(1, None)) if params["reverse"] else (slice(1, None), slice(0, -1))
+        (x_lo, x_hi), (lo_before, hi_before) = (
+            [lax.slice_in_dim(end, *part.indices(size)[:2], axis=axis) for end in ends]
+            for ends, part in ((x, here), ((lo, hi), before))
+        )
+        breaks.switch((x_lo < hi_before) & (x_hi > lo_before))
+        return Interval(lo, hi)
+
+    return extension
+
+
 def _remainder(breaks, params, x, y):
     """x - y trunc(x / y), a straight line in x as long as x / y passes no whole number."""
     first, last = jnp.trunc(x.lo / y.lo), jnp.trunc(x.hi / y.lo)
     jumps = (first != last) | (y.lo != y.hi) | ~(jnp.isfinite(first) & jnp.isfinite(last))
-    breaks.append(jumps)
+    breaks.switch(jumps)
     most = jnp.maximum(jnp.abs(y.lo), jnp.abs(y.hi))
     lo, hi = jnp.where(x.lo < 0, -most, 0), jnp.where(x.hi > 0, most, 0)
     # XLA computes the remainder without rounding; the line x - first y rounds.
@@ -285,7 +364,7 @@ def _remainder(breaks, params, x, y):
 def _atan2(breaks, params, y, x):
     """atan2(y, x). Its branch cut is the negative x axis; away from the cut the extremes lie at corners of the box."""
     cut = (y.lo <= 0) & (y.hi >= 0) & (x.lo <= 0)
-    breaks.append(cut)
+    breaks.switch(cut)
     hull = _hull(*(jnp.arctan2(b, a) for b in y for a in x))
     return Interval(jnp.where(cut, -math.pi, hull.lo), jnp.where(cut, math.pi, hull.hi))
 
@@ -308,7 +387,9 @@ def _argmax(sign: int) -> Callable:
         must = x.lo >= jnp.max(x.hi, axis=axis, keepdims=True)
         last = x.lo.shape[axis] - 1 - jnp.argmax(jnp.flip(may, axis), axis=axis)
         last = jnp.where(jnp.any(must, axis=axis), jnp.minimum(last, jnp.argmax(must, axis=axis)), last)
-        return Interval(*(index.astype(params["index_dtype"]) for index in (jnp.argmax(may, axis=axis), last)))
+        first = jnp.argmax(may, axis=axis)
+        breaks.switch(first != last)
+        return Interval(*(index.astype(params["index_dtype"]) for index in (first, last)))
 
     return extension
 
@@ -389,9 +470,12 @@ EXTENSIONS: dict[str, Callable] = {
     **{"sign": _stepwise(jnp.sign), "floor": _stepwise(jnp.floor)},
     **{"ceil": _stepwise(jnp.ceil), "round": _stepwise(jnp.round)},
     **{"max": _max_or_min(jnp.maximum), "min": _max_or_min(jnp.minimum), "clamp": _clamp, "select_n": select},
-    **{"lt": _less, "le": less_or_equal, "gt": _swapped(_less), "ge": _swapped(less_or_equal)},
+    **{"lt": _less, "lt_to": _less, "le": less_or_equal, "le_to": less_or_equal},
+    **{"gt": _swapped(_less), "ge": _swapped(less_or_equal)},
     **{"rem": _remainder, "atan2": _atan2, "is_finite": _is_finite, "reduce_prod": _product_over_axes},
-    **{"argmax": _argmax(1), "argmin": _argmax(-1)},
+    **{"argmax": _argmax(1), "argmin": _argmax(-1), "convert_element_type": _convert},
+    **{"cummax": _running_extreme(lax.cummax), "cummin": _running_extreme(lax.cummin)},
+    **{"reduce_max": _extreme_of_axes(jnp.max, 1), "reduce_min": _extreme_of_axes(jnp.min, -1)},
     **{"lgamma": _positive_only(_log_gamma), "digamma": _positive_only(_digamma)},
     "polygamma": _positive_only(_polygamma),
     **{"eq": _equal, "ne": _negated(_equal), "not": _not, "xor": _exclusive_or},

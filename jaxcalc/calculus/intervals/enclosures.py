@@ -20,11 +20,13 @@ from jax.extend.core import Literal
 from jaxcalc.calculus.intervals.arithmetic import (
     EXTENSIONS,
     EXTENSIONS_OF_EQUAL_OPERANDS,
+    Breaks,
     Interval,
     less_or_equal,
     round_outward,
     select,
 )
+from jaxcalc.calculus.intervals.selections import OF_WHOLE_NUMBERS, SELECTIONS
 from jaxcalc.core.kernels import kernel
 
 # XLA on a CPU may fuse thousands of operations into one loop. A value that is used twice in the loop is then computed
@@ -45,21 +47,24 @@ class Enclosure(NamedTuple):
         hi: An upper bound of f(x), likewise.
         broken: Whether f may fail to be analytic somewhere on the interval, shape (): at a switch between two
             expressions, a kink, a jump, a pole or the border of the domain of f.
+        switched: Whether f may pass from one expression to another on the interval, shape (): at a kink or a jump. None
+            if f has no operation that could.
     """
 
     lo: Array
     hi: Array
     broken: Array
+    switched: Array | None
 
 
 def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
-    """Returns (lo, hi) -> bounds of f over [lo, hi], for scalars lo and hi; map the result with `jax.vmap`.
+    """Returns (lo, hi) -> bounds of f over [lo, hi], for single intervals; map the result with `jax.vmap`.
 
     Laws: enclosure(f)(lo, hi) contains f(x) for every x in [lo, hi]; if [a, b] lies within [lo, hi], then
     enclosure(f)(a, b) lies within enclosure(f)(lo, hi).
 
     Args:
-        f: R -> R or R -> R^m, JAX-traceable.
+        f: R -> R^m or R^d -> R^m, JAX-traceable; for points x of shape (d,) the interval [lo, hi] is a box.
 
     Returns:
         A function of lo and hi, which returns an `Enclosure`.
@@ -77,16 +82,17 @@ def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
 
     def bounds(lo: Array, hi: Array) -> Enclosure:
         traced, shape = jax.make_jaxpr(f, return_shape=True)(lo)
-        breaks: list[Array] = []
+        breaks: Breaks = Breaks()
         (result,) = _interpret(traced.jaxpr, traced.consts, [Interval(lo, hi)], breaks)
         result = _as_interval(result)
         broken = _any_break(breaks) | ~(jnp.all(jnp.isfinite(result.lo)) & jnp.all(jnp.isfinite(result.hi)))
-        return Enclosure(result.lo.reshape(shape.shape), result.hi.reshape(shape.shape), broken)
+        switched = _any_break(breaks.switches) if breaks.switches else None
+        return Enclosure(result.lo.reshape(shape.shape), result.hi.reshape(shape.shape), broken, switched)
 
     return bounds
 
 
-def _interpret(jaxpr: Any, consts: Any, inputs: list, breaks: list[Array]) -> list:
+def _interpret(jaxpr: Any, consts: Any, inputs: list, breaks: Breaks) -> list:
     """Evaluates a jaxpr on arrays and intervals; appends to `breaks` where operations may fail to be analytic."""
     values: dict[Any, Any] = {}
     producers: dict[Any, Any] = {}  # the equation that computes each variable
@@ -109,7 +115,7 @@ def _interpret(jaxpr: Any, consts: Any, inputs: list, breaks: list[Array]) -> li
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _extended(equation: Any, operands: list, producers: dict, read: Callable, breaks: list[Array]) -> list:
+def _extended(equation: Any, operands: list, producers: dict, read: Callable, breaks: Breaks) -> list:
     """Returns the results of one operation, of whose operands at least one is an interval."""
     name, params = equation.primitive.name, equation.params
     if name in _CALLS:
@@ -120,8 +126,15 @@ def _extended(equation: Any, operands: list, producers: dict, read: Callable, br
         return _cond(params, operands, breaks)
     if name == "eq" and (extreme := _extreme_behind(equation, producers)):
         return [_equals_extreme(equation, extreme, read)]
-    if name in ("div", "rem") and not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
-        raise NoEnclosure(f"{name} of whole numbers that depend on x")
+    if name in OF_WHOLE_NUMBERS and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.integer):
+        of_whole_numbers = OF_WHOLE_NUMBERS[name]
+        if of_whole_numbers is None or isinstance(operands[1], Interval):
+            raise NoEnclosure(f"{name} of whole numbers that depend on x")
+        return [of_whole_numbers(*map(_as_interval, operands))]
+    if name in SELECTIONS:
+        results = SELECTIONS[name](breaks, params, *map(_as_interval, operands))
+        if results is not None:
+            return results
     if name in EXTENSIONS:
         equal = len(equation.invars) == 2 and equation.invars[0] is equation.invars[1]
         extension = EXTENSIONS_OF_EQUAL_OPERANDS.get(name, EXTENSIONS[name]) if equal else EXTENSIONS[name]
@@ -168,7 +181,7 @@ def _equals_extreme(equation: Any, extreme: Any, read: Callable) -> Interval:
     larger, smaller = _as_interval(read(x)), _as_interval(read(y))
     if extreme.primitive.name == "min":
         larger, smaller = smaller, larger
-    return less_or_equal([], {}, smaller, larger)
+    return less_or_equal(Breaks(), {}, smaller, larger)
 
 
 def _as_interval(value: Any) -> Interval:
@@ -180,37 +193,42 @@ def _as_interval(value: Any) -> Interval:
     return Interval(array, array)
 
 
-def _call(params: dict, operands: list, breaks: list[Array]) -> list:
+def _call(params: dict, operands: list, breaks: Breaks) -> list:
     """Evaluates a call of another jaxpr, such as a function under `jit` or with a derivative of its own."""
     inner = params.get("jaxpr", params.get("call_jaxpr"))
     consts = getattr(inner, "consts", ())
     return _interpret(getattr(inner, "jaxpr", inner), consts, operands, breaks)
 
 
-def _scan(params: dict, operands: list, breaks: list[Array]) -> list:
+def _scan(params: dict, operands: list, breaks: Breaks) -> list:
     """Evaluates a scan. A carried value that does not depend on x, such as a counter, stays a number."""
     split, carried = params["num_consts"], params["num_carry"]
     consts, carry, inputs = operands[:split], operands[split : split + carried], operands[split + carried :]
     ranged = [isinstance(value, Interval) for value in carry]
+    switches: list[bool] = []
 
     def step(carry, row):
-        found: list[Array] = []
+        found: Breaks = Breaks()
         results = _interpret(params["jaxpr"].jaxpr, params["jaxpr"].consts, [*consts, *carry, *row], found)
         ranged_after.append([isinstance(result, Interval) for result in results[:carried]])
-        after = [_as_interval(value) if wide else value for wide, value in zip(ranged, results, strict=False)]
-        return after, (results[carried:], _any_break(found))
+        # The kind of an interval, such as `Equality`, must not change from step to step.
+        after = [Interval(*_as_interval(v)) if wide else v for wide, v in zip(ranged, results, strict=False)]
+        switches.append(bool(found.switches))
+        return after, (results[carried:], _any_break(found), _any_break(found.switches))
 
     # A step may turn a carried number into an interval, and that interval others in the next step.
     while True:
-        start = [_as_interval(value) if wide else value for wide, value in zip(ranged, carry, strict=True)]
+        start = [Interval(*_as_interval(v)) if wide else v for wide, v in zip(ranged, carry, strict=True)]
         ranged_after: list[list[bool]] = []
         jax.eval_shape(step, start, jax.tree.map(lambda leaf: leaf[0], inputs))
         if all(before or not after for before, after in zip(ranged, ranged_after[0], strict=True)):
             break
         ranged = [before or after for before, after in zip(ranged, ranged_after[0], strict=True)]
     options = {"length": params["length"], "reverse": params["reverse"]}
-    last, (rows, broken) = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), inputs, **options)
+    last, (rows, broken, switched) = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), inputs, **options)
     breaks.append(broken)
+    if any(switches):
+        breaks.switches.append(switched)
     return [*last, *rows]
 
 
@@ -219,7 +237,7 @@ def _any_break(breaks: list[Array]) -> Array:
     return functools.reduce(jnp.logical_or, [jnp.any(found) for found in breaks], jnp.array(False))
 
 
-def _cond(params: dict, operands: list, breaks: list[Array]) -> list:
+def _cond(params: dict, operands: list, breaks: Breaks) -> list:
     """Evaluates all branches of a condition, and selects the hull of those that may be taken."""
     index, *inputs = operands
     branches = [_call({"jaxpr": branch}, inputs, breaks) for branch in params["branches"]]
@@ -232,7 +250,8 @@ def _applied_to_both_ends(primitive: Any, params: dict, operands: list) -> list[
         primitive.bind(*(operand[end] if isinstance(operand, Interval) else operand for operand in operands), **params)
         for end in (0, 1)
     )
-    return list(map(round_outward, lo, hi)) if primitive.multiple_results else [round_outward(lo, hi)]
+    results = list(map(Interval, lo, hi)) if primitive.multiple_results else [Interval(lo, hi)]
+    return [round_outward(*result) for result in results] if primitive.name in _ROUNDS else results
 
 
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
@@ -240,9 +259,11 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "cu
 _NONDECREASING = {
     *("reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "rev", "slice", "dynamic_slice", "copy"),
     *("concatenate", "stack", "split", "pad", "gather", "scatter", "scatter-add", "dynamic_update_slice", "copy_p"),
-    *("reduce_sum", "reduce_max", "reduce_min", "cumsum", "cummax", "cummin", "convert_element_type", "add_any"),
+    *("reduce_sum", "cumsum", "add_any"),
     *("reduce_precision", "stop_gradient", "reduce_and", "reduce_or", "and", "or"),
 }
+# Those of these operations that round; the others give the numbers as they are.
+_ROUNDS = {"reduce_sum", "cumsum", "add_any", "scatter-add", "reduce_precision"}
 # The operands of these operations that are indices, and must be numbers: one index for the whole interval.
 _INDEX_OPERANDS = {
     **{"dynamic_slice": slice(1, None), "gather": slice(1, None)},

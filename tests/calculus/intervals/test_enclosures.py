@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxcalc.calculus.derivatives import derivative
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
+from jaxcalc.core.platform import quick_to_compile
 
 FUNCTIONS = {
     "powers": lambda x: x**4 - x + (x - 0.3) ** 3 + x**-2.0 + x**-1,
@@ -138,6 +139,52 @@ def test_an_operation_without_bounds_is_named():
     with pytest.raises(NoEnclosure, match="while"):
         enclosure(lambda x: lax.while_loop(lambda y: y < 3, lambda y: y + 1, x))(jnp.array(1.0), jnp.array(2.0))
     with pytest.raises(NoEnclosure, match="whole numbers"):
-        enclosure(lambda x: x * (jnp.floor(x).astype(int) % 2))(jnp.array(1.0), jnp.array(2.0))
+        enclosure(lambda x: x * (7 % jnp.floor(x).astype(int)))(jnp.array(1.0), jnp.array(2.0))
+    with pytest.raises(NoEnclosure, match="whole numbers"):
+        enclosure(lambda x: x * (jnp.floor(x).astype(int) & 1))(jnp.array(1.0), jnp.array(2.0))
     with pytest.raises(NoEnclosure, match="index"):
-        enclosure(lambda x: jnp.arange(9.0)[jnp.int32(x)])(jnp.array(1.0), jnp.array(2.0))
+        enclosure(lambda x: jnp.ones((9, 2))[jnp.stack([jnp.int32(x), 1])].sum())(jnp.array(1.0), jnp.array(2.0))
+
+
+# f, which switches at 0.3 (and nowhere else in [-0.6, 1]), in ways that no comparison shows.
+SWITCHES = {
+    "abs": lambda x: jnp.exp(jnp.abs(x - 0.3)),
+    "root of a square": lambda x: jnp.sqrt((x - 0.3) ** 2),
+    "power of a square": lambda x: jnp.square(x - 0.3) ** 0.5,
+    "norm": lambda x: jnp.linalg.norm(jnp.stack([x - 0.3, 0.0])),
+    "arccos(cos)": lambda x: jnp.arccos(jnp.cos(x - 0.3)),
+    "truth value": lambda x: x * (x > 0.3),
+    "equal truth values": lambda x: jnp.where((x > 0.3) == (x > -2), 1.0, x),
+    "maximum of many": lambda x: jnp.max(jnp.stack([x, 0.3])),
+    "argmax": lambda x: jnp.where(jnp.argmax(jnp.stack([x, 0.3])) == 0, x, 2.0),
+    "sort": lambda x: jnp.sort(jnp.stack([x, 0.3]))[0],
+    "median": lambda x: jnp.median(jnp.stack([x, 0.3, 5.0])),
+    "entry of a table": lambda x: jnp.arange(9.0)[jnp.floor(x - 0.3).astype(int) + 4],
+    "row of a table": lambda x: jnp.eye(9)[jnp.int32(x + 3.7), jnp.int32(4)],
+    "taken": lambda x: jnp.take(jnp.arange(9.0), (x + 3.7).astype(int)),
+    "interpolation": lambda x: jnp.interp(x, jnp.array([-3.0, 0.3, 2]), jnp.array([1.0, 2.0, -1.0])),
+    "interpolation in one of many": lambda x: jnp.interp(x, 2.3 - 2 * jnp.array([3, 2, 1.0]), jnp.array([1.0, 2, 5])),
+    "odd whole numbers": lambda x: x * ((jnp.floor(x - 0.3).astype(int) + 8) % 2),
+    "half of a whole number": lambda x: x * ((jnp.ceil(x - 0.3).astype(int) + 5) // 2),
+    "digitize": lambda x: x * jnp.digitize(x, jnp.array([-4, 0.3, 5])),
+    "in a loop": lambda x: lax.fori_loop(0, 3, lambda i, y: y + i * jnp.abs(x - 0.3), 1.0),
+    "cummax": lambda x: lax.cummax(jnp.stack([0.3, x, -2.0])).sum(),
+}
+
+
+def test_says_where_f_switches():
+    lo, hi = jnp.array([-0.6, 0.29, 0.2, 0.3 + 1e-6]), jnp.array([0.3 - 1e-6, 0.3 + 1e-12, 1.0, 0.9])
+    x = lo + (hi - lo) * np.linspace(0, 1, 41)[:, None]
+    bounds = lambda lo, hi: {name: enclosure(f)(lo, hi) for name, f in SWITCHES.items()}  # noqa: E731
+    values = lambda x: {name: f(x) for name, f in SWITCHES.items()}  # noqa: E731
+    both = lambda: (jax.vmap(bounds)(lo, hi), jax.vmap(jax.vmap(values))(x))  # noqa: E731
+    found, y = jax.jit(both, compiler_options=quick_to_compile())()
+    for name, of_f in found.items():
+        assert of_f.switched.tolist() == [False, True, True, False], name
+        assert np.all((of_f.lo <= y[name]) & (y[name] <= of_f.hi)), name
+
+
+def test_smooth_functions_have_no_switches():
+    for f in (jnp.sinc, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x), lambda x: jnp.exp(x) * (x != 0.2)):
+        found = enclosure(f)(jnp.array(-1.0), jnp.array(2.0))
+        assert found.switched is None or not found.switched
