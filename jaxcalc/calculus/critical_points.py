@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxcalc.calculus.critical.extremes import infimum, lowest_points
+from jaxcalc.calculus.critical.ground import Ground
 from jaxcalc.calculus.critical.landscape import Landscape, Survey
 from jaxcalc.calculus.critical.samples import sampled_landscape
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure
@@ -89,7 +90,8 @@ def critical_points(f: Callable, lower: float, upper: float) -> CriticalPoints:
     lower, upper = (float(as_real(end, name)) for end, name in ((lower, "lower"), (upper, "upper")))
     if not lower < upper:
         raise ValueError(f"lower must be below upper; they are {lower} and {upper}.")
-    with jax.enable_x64(True):
+    # Bounds may be infinite, and a difference of two of them nan, which every comparison below expects.
+    with jax.enable_x64(True), np.errstate(all="ignore"):
         return _search(f, lower, upper)
 
 
@@ -99,7 +101,7 @@ def _search(f: Callable, lower: float, upper: float) -> CriticalPoints:
     if not np.any(np.isfinite(jets.at(np.concatenate([edges, (edges[1:] + edges[:-1]) / 2]))[:, 0])):
         raise ValueError(f"f has no finite value between {lower} and {upper}.")
     try:
-        landscape = Survey(jets, isolate(jets, edges), edges, lower, upper).landscape()
+        landscape = Survey(Ground(jets, edges, lower, upper), isolate(jets, edges)).landscape()
     except NoEnclosure as operation:
         landscape = sampled_landscape(jets, edges, lower, upper, str(operation))
     return _described(jets, landscape)

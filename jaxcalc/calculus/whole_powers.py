@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 # `lax.integer_pow` multiplies, with an error that grows with the exponent; larger exponents keep the power function.
@@ -62,7 +63,7 @@ def whole_exponents(y: Any) -> list[int]:
     Several entries must not be negative: the derivative of a negative power at 0, which is infinite, would turn the
     derivatives of its neighbours to nan.
     """
-    if isinstance(y, jax.core.Tracer) or np.size(y) == 0:
+    if isinstance(y, Tracer) or np.size(y) == 0:
         return []
     entries = np.unique(np.asarray(y))
     whole = np.all((entries == np.floor(entries)) & (np.abs(entries) <= _LARGEST_EXPONENT))
@@ -104,7 +105,7 @@ def _operation(equation: Any, operands: list) -> Sequence:
         return _evaluated(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands)
     if primitive.name in _BODIES:
         params = {name: _with_exact_bodies(value) for name, value in params.items()}
-    if primitive.name in _ARITHMETIC and not any(isinstance(operand, jax.core.Tracer) for operand in operands):
+    if primitive.name in _ARITHMETIC and not any(isinstance(operand, Tracer) for operand in operands):
         with jax.ensure_compile_time_eval():  # an exponent that is computed from constants stays a constant
             results = primitive.bind(*operands, **primitive.get_bind_params(params))
     else:

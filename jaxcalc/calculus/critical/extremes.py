@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 # A bound and a value count as one if they differ by less than this share of the variation of f around the place.
-_SHARP = 1e-9
+_SHARP = 1e-7
 # Several points share the lowest value if their bounds overlap and are this sharp.
 _ALIKE = 1e-11
 
@@ -18,17 +18,19 @@ class Values(NamedTuple):
         bottom: A lower bound of all values there.
         top: An upper bound of all values there.
         value: A value that f takes or tends to there, as computed; nan if none is known.
+        error: How far that value may be from the computed one.
         variation: How much f varies around the place: what a difference of values is small against.
     """
 
     bottom: float
     top: float
     value: float
+    error: float
     variation: float
 
     def reflected(self) -> "Values":
         """Returns the values of -f in this place."""
-        return Values(-self.top, -self.bottom, -self.value, self.variation)
+        return Values(-self.top, -self.bottom, -self.value, self.error, self.variation)
 
 
 def infimum(places: list[Values]) -> tuple[float, float, float]:
@@ -36,15 +38,20 @@ def infimum(places: list[Values]) -> tuple[float, float, float]:
 
     Between the places f is monotone, and therefore not lower than at the places.
     """
-    known = [place.value for place in places if not math.isnan(place.value)]
-    value = float(min(known, default=math.inf)) + 0.0
     if not places:
         return math.nan, -math.inf, math.inf
     lowest = min(places, key=lambda place: -math.inf if math.isnan(place.bottom) else place.bottom)
     bottom = -math.inf if math.isnan(lowest.bottom) else float(lowest.bottom) + 0.0
-    if known and (value <= bottom or value - bottom <= _SHARP * lowest.variation):
-        return value, value, value
-    return math.nan, bottom, value
+    known = [place for place in places if not math.isnan(place.value)]
+    if not known:
+        return math.nan, bottom, math.inf
+    holder = min(known, key=lambda place: place.value + place.error)
+    ceiling = holder.value + holder.error
+    if ceiling <= bottom or ceiling - bottom <= _SHARP * lowest.variation:
+        # A value that is computed less accurately than the lowest may by chance be lower.
+        accurate = [place.value for place in known if place.value <= ceiling and _is_sharp(place, _SHARP)]
+        return float(min([holder.value, *accurate])) + 0.0, bottom, ceiling
+    return math.nan, bottom, ceiling
 
 
 def lowest_points(points: list[Values], places: list[Values]) -> tuple[np.ndarray, bool]:
@@ -57,13 +64,13 @@ def lowest_points(points: list[Values], places: list[Values]) -> tuple[np.ndarra
     none = np.zeros(len(points), bool)
     if not math.isfinite(infimum(places)[0]):
         return none, False
-    ceiling = min(place.top for place in places if not math.isnan(place.value))
+    ceiling = infimum(places)[2]
     candidates = np.array([point.bottom <= ceiling for point in points], bool)
-    blunt = [point for point, chosen in zip(points, candidates, strict=True) if chosen and not _is_sharp(point)]
+    blunt = [point for point, chosen in zip(points, candidates, strict=True) if chosen and not _is_sharp(point, _ALIKE)]
     if np.sum(candidates) > 1 and blunt:
         return none, True
     return candidates, False
 
 
-def _is_sharp(point: Values) -> bool:
-    return point.top - point.bottom <= _ALIKE * point.variation
+def _is_sharp(place: Values, share: float) -> bool:
+    return place.error == 0 or 2 * place.error <= share * place.variation

@@ -5,13 +5,15 @@ import math
 import numpy as np
 
 from jaxcalc.calculus.critical.extremes import Values
+from jaxcalc.calculus.critical.ground import Ground
 from jaxcalc.calculus.intervals.isolation import Jets
 
 
-def limits_at_infinity(jets: Jets, edges: np.ndarray, lower: float, upper: float) -> tuple[list[Values], list[str]]:
+def limits_at_infinity(ground: Ground) -> tuple[list[Values], list[str]]:
     """Returns the values of f beyond the outermost edges, and a sentence for each limit that samples do not show."""
     places, unknown = [], []
-    for end, edge, sign in ((lower, edges[0], -1), (upper, edges[-1], 1)):
+    jets = ground.jets
+    for end, edge, sign in ((ground.lower, ground.edges[0], -1), (ground.upper, ground.edges[-1], 1)):
         if math.isfinite(end):
             continue
         lo, hi = (-math.inf, edge) if sign < 0 else (edge, math.inf)
@@ -23,9 +25,9 @@ def limits_at_infinity(jets: Jets, edges: np.ndarray, lower: float, upper: float
         limit = _limit(jets, sign)
         if math.isnan(limit):
             unknown.append(f"what f tends to at {end} cannot be told")
-            places.append(Values(bottom, top, math.nan, 0.0))
+            places.append(Values(bottom, top, math.nan, math.inf, 0.0))
         else:
-            places.append(Values(limit, limit, limit, abs(limit)))
+            places.append(Values(limit, limit, limit, 0.0, abs(limit)))
     return places, unknown
 
 
@@ -42,7 +44,10 @@ def _limit(jets: Jets, sign: int) -> float:
         return math.nan
     with np.errstate(all="ignore"):
         steps = np.diff(values)
-    if np.isinf(values[-1]) or abs(steps[1]) <= 1e-9 * abs(values[-1]) + 1e-15 * np.nanmax(np.abs(near)):
+    vanishing = 1e-15 * np.nanmax(np.abs(near))
+    if abs(values[-1]) <= vanishing and abs(values[-1]) < abs(values[-2]) <= vanishing:
+        return 0.0
+    if np.isinf(values[-1]) or abs(steps[1]) <= 1e-9 * abs(values[-1]) + vanishing:
         return float(values[-1])
     if np.sign(steps[0]) == np.sign(steps[1]) and abs(steps[1]) >= abs(steps[0]):
         return math.copysign(math.inf, steps[1])

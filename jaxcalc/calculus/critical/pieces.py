@@ -1,7 +1,6 @@
 """Pieces: neighbouring cells of which the same is known, joined; together they cover the interval without gaps."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -41,7 +40,11 @@ class Piece:
         return self.sign
 
 
-def pieces_of(cells: Cells) -> list[Piece]:
+# Pieces farther apart than this share of their distance from 0, or of the scale, are not joined.
+_NEAR = 1e-3
+
+
+def pieces_of(cells: Cells, scale: float) -> list[Piece]:
     """Returns the pieces of the interval that the cells cover, in ascending order."""
     changes = (np.diff(cells.kind) != 0) | (np.diff(cells.sign) != 0)
     first = np.concatenate([[0], np.flatnonzero(changes) + 1])
@@ -53,8 +56,8 @@ def pieces_of(cells: Cells) -> list[Piece]:
         Piece(lo, hi, Kind(kind), int(sign), *bounds) for lo, hi, kind, sign, *bounds in zip(*columns, strict=True)
     ]
     # Each joins neighbours of one kind, which the other then sees as one.
-    pieces = _clustered(pieces, Kind.BROKEN, between={Kind.MONOTONE, Kind.FLAT, Kind.UNRESOLVED})
-    return _clustered(pieces, Kind.UNRESOLVED, between={Kind.MONOTONE})
+    pieces = _clustered(pieces, Kind.BROKEN, between={Kind.MONOTONE, Kind.FLAT, Kind.UNRESOLVED}, scale=scale)
+    return _clustered(pieces, Kind.UNRESOLVED, between={Kind.MONOTONE}, scale=scale)
 
 
 def regrouped(pieces: list[Piece]) -> list[Piece]:
@@ -83,7 +86,7 @@ def joined(pieces: list[Piece], kind: Kind) -> Piece:
     )
 
 
-def _clustered(pieces: list[Piece], kind: Kind, between: set[Kind]) -> list[Piece]:
+def _clustered(pieces: list[Piece], kind: Kind, between: set[Kind], scale: float) -> list[Piece]:
     """Returns the pieces with those of this kind joined whose gap is no wider than the wider of the two.
 
     The border of a piece whose bounds are rounding error is ragged: there decided and undecided cells take turns.
@@ -99,6 +102,7 @@ def _clustered(pieces: list[Piece], kind: Kind, between: set[Kind]) -> list[Piec
         if start < 0 or result[start].kind != kind:
             continue
         gap = piece.lo - result[start].hi
-        if gap <= max(piece.width, result[start].width) and math.isfinite(gap):
+        widest = max(piece.width, result[start].width)
+        if gap <= min(widest, _NEAR * max(scale, abs(piece.lo))):
             result[start:] = [joined(result[start:], kind)]
     return result

@@ -6,13 +6,12 @@ import math
 import numpy as np
 
 from jaxcalc.calculus.critical.extremes import Values
-from jaxcalc.calculus.critical.landscape import Landscape
+from jaxcalc.calculus.critical.landscape import KINDS, Landscape
 from jaxcalc.calculus.critical.roots import roots
 from jaxcalc.calculus.intervals.isolation import Jets
 
 _SAMPLES = 4096
 _TOUCHES = 1e-6
-_KINDS = {(-1, 1): "minimum", (1, -1): "maximum", (1, 1): "inflection", (-1, -1): "inflection"}
 
 
 def sampled_landscape(jets: Jets, edges: np.ndarray, lower: float, upper: float, operation: str) -> Landscape:
@@ -37,10 +36,10 @@ def sampled_landscape(jets: Jets, edges: np.ndarray, lower: float, upper: float,
     for order, chosen in ((1, crosses[:, 1]), (2, touches)):
         (cells,) = np.nonzero(chosen)
         x += roots(jets, fine[cells], fine[cells + 1], order).tolist() if len(cells) else []
-        kinds += [_KINDS.get((int(signs[k, 1]), int(signs[k + 1, 1])), "degenerate") for k in cells]
+        kinds += [KINDS.get((int(signs[k, 1]), int(signs[k + 1, 1])), "degenerate") for k in cells]
     for k in np.flatnonzero(signs[1:-1, 1] == 0) + 1:
         x.append(float(fine[k]))
-        kinds.append(_KINDS.get((int(signs[k - 1, 1]), int(signs[k + 1, 1])), "degenerate"))
+        kinds.append(KINDS.get((int(signs[k - 1, 1]), int(signs[k + 1, 1])), "degenerate"))
     for end, sign in ((lower, signs[:, 1][signs[:, 1] != 0][:1]), (upper, -signs[:, 1][signs[:, 1] != 0][-1:])):
         if math.isfinite(end) and np.isfinite(jets.at(np.array([end]))[0, 0]):
             x.append(end)
@@ -49,7 +48,7 @@ def sampled_landscape(jets: Jets, edges: np.ndarray, lower: float, upper: float,
     return Landscape(
         x=[x[k] for k in order],
         kinds=[kinds[k] for k in order],
-        values=[Values(-math.inf, math.inf, math.nan, 0.0)] * len(x),
+        values=[Values(-math.inf, math.inf, math.nan, math.inf, 0.0)] * len(x),
         elsewhere=[],
         reasons=[f"f uses {operation}, for which no bounds are known: what lies between samples is not excluded"],
     )

@@ -14,8 +14,10 @@ import numpy as np
 from jaxcalc.calculus.intervals.programs import derivatives_of
 
 # The cells and the operations evaluated in all. Hundreds of zeros need about ten thousand cells.
-_MOST_CELLS = 100_000
-_MOST_OPERATIONS = 20_000_000
+_MOST_CELLS = 40_000
+_MOST_OPERATIONS = 10_000_000
+# The undecided cells at one time. Of more than this the narrowest go on, which lie nearest to the origin of a line.
+_MOST_OPEN = 8192
 # The smallest width of a cell, relative to the larger |end| of the cell, or to the scale where that is larger.
 _RESOLUTION = 64 * np.finfo(float).eps
 # An |f'| below _UNDERFLOW throughout a cell wider than _WIDE times the scale counts as 0. In narrower cells such values
@@ -37,6 +39,7 @@ class Kind(enum.IntEnum):
     UNDEFINED = 5  # f is defined nowhere
     OVERFLOWN = 6  # f' is too large for a floating number
     OPEN = 7  # not decided before the budget ended
+    COARSE = 8  # f may have a break, but the width is not the smallest; bisected until it is
 
 
 class Cells(NamedTuple):
@@ -101,12 +104,24 @@ def isolate(jets: Jets, edges: np.ndarray) -> Cells:
     while len(lo):
         cells = classified(jets, lo, hi, scale)
         evaluated += len(lo)
-        undecided = (cells.kind == Kind.OPEN) & (evaluated + 2 * np.sum(cells.kind == Kind.OPEN) <= most)
-        found.append(Cells(*(column[~undecided] for column in cells)))
+        # Cells with breaks are few, and are worth more: a jump or a pole in an undecided cell leaves f without bounds.
+        undecided = _narrowest(cells, Kind.COARSE, _MOST_OPEN if evaluated < 2 * most else 0)
+        undecided |= _narrowest(cells, Kind.OPEN, _MOST_OPEN if evaluated < most else 0)
+        kept = cells._replace(kind=np.where(cells.kind == Kind.COARSE, Kind.OPEN, cells.kind))
+        found.append(Cells(*(column[~undecided] for column in kept)))
         lo, hi = cells.lo[undecided], cells.hi[undecided]
         middle = lo + (hi - lo) / 2
         lo, hi = np.concatenate([lo, middle]), np.concatenate([middle, hi])
     return in_order(found)
+
+
+def _narrowest(cells: Cells, kind: Kind, most: int) -> np.ndarray:
+    """Returns a mask (k,) of the narrowest cells of a kind, at most so many."""
+    (of_kind,) = np.nonzero(cells.kind == kind)
+    order = np.argsort((cells.hi - cells.lo)[of_kind], kind="stable")
+    mask = np.zeros(len(cells.lo), bool)
+    mask[of_kind[order[:most]]] = True
+    return mask
 
 
 def in_order(parts: list[Cells]) -> Cells:
@@ -117,11 +132,14 @@ def in_order(parts: list[Cells]) -> Cells:
 
 
 def classified(jets: Jets, lo: np.ndarray, hi: np.ndarray, scale: float) -> Cells:
-    """Returns the cells [lo, hi] with what their enclosures tell of them; `Kind.OPEN` if bisection may tell more."""
+    """Returns the cells [lo, hi] with what their enclosures tell of them.
+
+    The kind is `Kind.OPEN` or `Kind.COARSE` if bisection may tell more.
+    """
     below, above, broken = jets.over(lo, hi)
     with np.errstate(all="ignore"):
         value, slope, curvature = _taylor_bounds(below, above, hi - lo)
-        value = tuple(np.where(broken, plain[:, 0, 0], cut) for plain, cut in zip((below, above), value, strict=True))
+        value = [np.where(broken, plain[:, 0, 0], cut) for plain, cut in zip((below, above), value, strict=True)]
         width = hi - lo
         steepest = np.maximum(np.abs(slope[0]), np.abs(slope[1]))
         steepest = np.where(np.isnan(steepest), np.inf, steepest)
@@ -137,16 +155,17 @@ def classified(jets: Jets, lo: np.ndarray, hi: np.ndarray, scale: float) -> Cell
         rounding = np.all((below[:, 1:, 1] <= 0) & (above[:, 1:, 1] >= 0), axis=1)
         rounding &= steepest <= _ROUNDING * at_points.max(axis=1)
         overflown = np.all(~np.isfinite(at_points), axis=1)
+        overflown |= rounding & ~np.all(np.isfinite(at_points), axis=1)
         finest = width <= _RESOLUTION * np.maximum(np.maximum(np.abs(lo), np.abs(hi)), scale)
     kind = np.select(
         [np.isnan(below[:, 0, 0]), broken & finest, broken, sloped != 0, flat, (bent != 0) & changes_sign, bent != 0,
          overflown, finest | rounding],
-        [Kind.UNDEFINED, Kind.BROKEN, Kind.OPEN, Kind.MONOTONE, Kind.FLAT, Kind.SIMPLE, Kind.MONOTONE,
+        [Kind.UNDEFINED, Kind.BROKEN, Kind.COARSE, Kind.MONOTONE, Kind.FLAT, Kind.SIMPLE, Kind.MONOTONE,
          Kind.OVERFLOWN, Kind.UNRESOLVED],
         Kind.OPEN,
     )  # fmt: skip
     sign = np.select([kind == Kind.SIMPLE, kind == Kind.MONOTONE], [bent, np.where(sloped != 0, sloped, leaning)], 0)
-    return Cells(lo, hi, kind, sign.astype(int), *value, steepest)
+    return Cells(lo, hi, kind, sign.astype(int), value[0], value[1], steepest)
 
 
 def _taylor_bounds(below: np.ndarray, above: np.ndarray, width: np.ndarray) -> tuple[tuple, tuple, tuple]:

@@ -172,7 +172,8 @@ class Program:
             pairs = [y if isinstance(y, Interval) else (y, y) for y in results]
             return (*(np.stack([np.broadcast_to(pair[end], lo.shape) for pair in pairs], 1) for end in (0, 1)), broken)
 
-        return _in_batches(bounds, lo, hi)
+        lower, upper, broken = _in_batches(bounds, lo, hi)
+        return lower, upper, broken
 
     def _run(self, start: Any, evaluated: Callable) -> list:
         """Returns the results, given those of the input, by `evaluated`(operation, values) of each operation."""
