@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcalc.calculus.whole_powers import with_whole_powers
 from jaxcalc.core.arguments import as_real, function_name, not_one_number
 from jaxcalc.core.tracing import explained
 
@@ -37,7 +38,10 @@ def _real_output(y, f: Callable) -> jax.Array:
 
 
 def scalar_valued(f: Callable) -> Callable[..., jax.Array]:
-    """Returns f with a check: a call raises a TypeError unless f returns one real number, an array of shape ()."""
+    """Returns f with a check: a call raises a TypeError unless f returns one real number, an array of shape ().
+
+    Powers with constant whole exponents become integer powers, whose derivatives are exact.
+    """
     values = explained(f)
 
     def scalar(*args):
@@ -51,11 +55,14 @@ def scalar_valued(f: Callable) -> Callable[..., jax.Array]:
             )
         return y
 
-    return scalar
+    return with_whole_powers(scalar)
 
 
 def real_valued(F: Callable) -> Callable:
-    """Returns F with a check: a call raises a TypeError unless F returns a pytree of at least one real array."""
+    """Returns F with a check: a call raises a TypeError unless F returns a pytree of at least one real array.
+
+    Powers with constant whole exponents become integer powers, whose derivatives are exact.
+    """
     values = explained(F)
 
     def real(x):
@@ -66,7 +73,7 @@ def real_valued(F: Callable) -> Callable:
             )
         return jax.tree.map(lambda leaf: _real_output(leaf, F), y)
 
-    return real
+    return with_whole_powers(real)
 
 
 def vector_field(F: Callable) -> Callable:

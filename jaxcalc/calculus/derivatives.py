@@ -316,15 +316,20 @@ def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:
 
     Taylor, "Methodus incrementorum directa et inversa" (1715).
     """
+    terms = jnp.vectorize(expansion(f, whole_number("order", order)))(as_real(x0, "x0"))
+    return jnp.stack([term / float(math.factorial(k)) for k, term in enumerate(terms)])
+
+
+def expansion(f: Callable, order: int) -> Callable[[jax.Array], tuple]:
+    """Returns x -> (f(x), f'(x), ..., f^(order)(x)), for a scalar x, by one nested forward pass."""
     values = scalar_valued(f)
 
-    def expansion(x):
+    def terms(x):
         return (values(x),)
 
-    for _ in range(whole_number("order", order)):
-        expansion = _with_next_order(expansion)
-    terms = jnp.vectorize(expansion)(as_real(x0, "x0"))
-    return jnp.stack([term / float(math.factorial(k)) for k, term in enumerate(terms)])
+    for _ in range(order):
+        terms = _with_next_order(terms)
+    return terms
 
 
 def _size(x) -> int:

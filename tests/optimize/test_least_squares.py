@@ -229,7 +229,8 @@ class TestLanes:
         assert result.fun is None
         nothing = jc.least_squares_many(of_tree, jax.tree.map(lambda leaf: leaf[:0], tree), (DATA[:0],))
         assert len(nothing) == 0
-        frame = result.to_pandas() if pytest.importorskip("pandas") else None
+        pytest.importorskip("pandas")
+        frame = result.to_pandas()
         assert list(frame.columns[-5:]) == ["cost", "success", "status", "nit", "nfev"]
 
     def test_more_than_eight_variables_and_fewer_points_than_variables(self):

@@ -83,7 +83,7 @@ def fitted(name, starts, dtype=float, **options):
 
 def digits(name, found, certified, other=None, other_certified=None):
     """The digits that agree in the worst parameter, with terms of a sum in their best order; those of `other` too."""
-    orders = [range(len(certified))]
+    orders = [np.arange(len(certified))]
     for permuted in itertools.permutations(TERMS.get(name, ())):
         order = np.arange(len(certified))
         for term, place in zip(permuted, TERMS.get(name, ()), strict=True):

@@ -65,7 +65,10 @@ def round_outward(lo: Array, hi: Array, ulps: float = _ULPS, absolute: float = 0
     eps = jnp.finfo(lo.dtype).eps
     # An infinite end has no rounding error, nor has 0: an interval that excludes negative numbers keeps excluding them.
     below, above = (eps * (ulps * jnp.abs(end) + absolute) for end in (lo, hi))
-    return Interval(jnp.where(jnp.isinf(lo), lo, lo - below), jnp.where(jnp.isinf(hi), hi, hi + above))
+    lo, hi = jnp.where(jnp.isinf(lo), lo, lo - below), jnp.where(jnp.isinf(hi), hi, hi + above)
+    # An operation that overflows has a large result, not an infinite one: its quotients are small, but not 0.
+    largest = jnp.finfo(lo.dtype).max
+    return Interval(jnp.where(lo == jnp.inf, largest, lo), jnp.where(hi == -jnp.inf, -largest, hi))
 
 
 def _increasing(
@@ -146,7 +149,11 @@ def _reciprocal(breaks, params, x):
     breaks.append((x.lo <= 0) & (x.hi >= 0))
     lo = jnp.where(pole, -jnp.inf, jnp.where(x.hi == 0, -jnp.inf, 1 / x.hi))
     hi = jnp.where(pole, jnp.inf, jnp.where(x.lo == 0, jnp.inf, 1 / x.lo))
-    return round_outward(lo, hi)
+    smallest = jnp.finfo(lo.dtype).tiny
+    lo, hi = jnp.where(x.lo == -jnp.inf, jnp.minimum(lo, 0), lo), jnp.where(x.hi == jnp.inf, jnp.maximum(hi, 0), hi)
+    # The reciprocal of the largest number is too small for a floating number, but not 0.
+    lo = jnp.where((lo == 0) & (x.hi < 0), -smallest, lo)
+    return round_outward(lo, jnp.where((hi == 0) & (x.lo > 0), smallest, hi))
 
 
 def _mignitude(x: Interval) -> Array:
@@ -217,7 +224,8 @@ def _sine(breaks, params, x):
 
 
 def _tangent(breaks, params, x):
-    pole = jnp.floor(x.hi / math.pi - 0.5) != jnp.floor(x.lo / math.pi - 0.5)
+    slack = _ULPS * jnp.finfo(x.lo.dtype).eps * jnp.maximum(jnp.abs(x.lo), jnp.abs(x.hi))
+    pole = jnp.floor((x.hi + slack) / math.pi - 0.5) != jnp.floor((x.lo - slack) / math.pi - 0.5)
     pole = pole | ~(jnp.isfinite(x.lo) & jnp.isfinite(x.hi))
     breaks.append(pole)
     ends = round_outward(jnp.tan(x.lo), jnp.tan(x.hi))

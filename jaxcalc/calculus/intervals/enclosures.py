@@ -85,8 +85,8 @@ def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
         breaks: Breaks = Breaks()
         (result,) = _interpret(traced.jaxpr, traced.consts, [Interval(lo, hi)], breaks)
         result = _as_interval(result)
-        broken = _any_break(breaks) | ~(jnp.all(jnp.isfinite(result.lo)) & jnp.all(jnp.isfinite(result.hi)))
-        switched = _any_break(breaks.switches) if breaks.switches else None
+        broken = any_break(breaks) | ~(jnp.all(jnp.isfinite(result.lo)) & jnp.all(jnp.isfinite(result.hi)))
+        switched = any_break(breaks.switches) if breaks.switches else None
         return Enclosure(result.lo.reshape(shape.shape), result.hi.reshape(shape.shape), broken, switched)
 
     return bounds
@@ -116,17 +116,35 @@ def _interpret(jaxpr: Any, consts: Any, inputs: list, breaks: Breaks) -> list:
 
 
 def _extended(equation: Any, operands: list, producers: dict, read: Callable, breaks: Breaks) -> list:
-    """Returns the results of one operation, of whose operands at least one is an interval."""
-    name, params = equation.primitive.name, equation.params
-    if name in _CALLS:
+    """Returns the results of one equation, of whose operands at least one is an interval."""
+    extreme = extreme_behind(equation, producers)
+    if extreme is not None:
+        return [equals_extreme(extreme, *map(read, operands_of_extreme(equation, extreme)))]
+    equal = len(equation.invars) == 2 and equation.invars[0] is equation.invars[1]
+    return extended(equation.primitive, equation.params, operands, equal, breaks)
+
+
+def extended(primitive: Any, params: dict, operands: list, equal: bool, breaks: Breaks) -> list:
+    """Returns the results of one operation, of whose operands at least one is an interval.
+
+    Args:
+        primitive: The JAX primitive.
+        params: Its parameters.
+        operands: Intervals and numbers.
+        equal: Whether two operands are one variable.
+        breaks: Is told where the operation may fail to be analytic.
+
+    Raises:
+        NoEnclosure: If the operation has no known extension.
+    """
+    name = primitive.name
+    if name in CALLS:
         return _call(params, operands, breaks)
     if name == "scan":
         return _scan(params, operands, breaks)
     if name == "cond":
         return _cond(params, operands, breaks)
-    if name == "eq" and (extreme := _extreme_behind(equation, producers)):
-        return [_equals_extreme(equation, extreme, read)]
-    if name in OF_WHOLE_NUMBERS and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.integer):
+    if name in OF_WHOLE_NUMBERS and jnp.issubdtype(_as_interval(operands[0]).lo.dtype, jnp.integer):
         of_whole_numbers = OF_WHOLE_NUMBERS[name]
         if of_whole_numbers is None or isinstance(operands[1], Interval):
             raise NoEnclosure(f"{name} of whole numbers that depend on x")
@@ -136,13 +154,12 @@ def _extended(equation: Any, operands: list, producers: dict, read: Callable, br
         if results is not None:
             return results
     if name in EXTENSIONS:
-        equal = len(equation.invars) == 2 and equation.invars[0] is equation.invars[1]
         extension = EXTENSIONS_OF_EQUAL_OPERANDS.get(name, EXTENSIONS[name]) if equal else EXTENSIONS[name]
         return [extension(breaks, params, *map(_as_interval, operands))]
     if name in _NONDECREASING:
         if any(isinstance(operand, Interval) for operand in operands[_INDEX_OPERANDS.get(name, slice(0))]):
             raise NoEnclosure(f"{name} at an index that depends on x")
-        return _applied_to_both_ends(equation.primitive, params, operands)
+        return _applied_to_both_ends(primitive, params, operands)
     raise NoEnclosure(name)
 
 
@@ -158,8 +175,10 @@ def _identity(intervals: list[Interval]) -> list[Interval]:
     return intervals
 
 
-def _extreme_behind(equation: Any, producers: dict) -> Any:
+def extreme_behind(equation: Any, producers: dict) -> Any:
     """Returns the equation z = max(x, y) or z = min(x, y) behind a comparison x == z or z == x, or None."""
+    if equation.primitive.name != "eq":
+        return None
     for result, operand in (equation.invars, equation.invars[::-1]):
         extreme = None if isinstance(result, Literal) else producers.get(result)
         if (
@@ -171,14 +190,18 @@ def _extreme_behind(equation: Any, producers: dict) -> Any:
     return None
 
 
-def _equals_extreme(equation: Any, extreme: Any, read: Callable) -> Interval:
+def operands_of_extreme(equation: Any, extreme: Any) -> tuple[Any, Any]:
+    """Returns the variables x and y of a comparison x == max(x, y) or x == min(x, y)."""
+    x = next(v for v in equation.invars if any(v is operand for operand in extreme.invars))
+    return x, extreme.invars[1] if extreme.invars[0] is x else extreme.invars[0]
+
+
+def equals_extreme(extreme: Any, x: Any, y: Any) -> Interval:
     """Returns x == max(x, y) as y <= x, and x == min(x, y) as x <= y.
 
     The derivative of max asks x == max(x, y), which the intervals of x and of the maximum cannot decide.
     """
-    x = next(v for v in equation.invars if any(v is operand for operand in extreme.invars))
-    y = extreme.invars[1] if extreme.invars[0] is x else extreme.invars[0]
-    larger, smaller = _as_interval(read(x)), _as_interval(read(y))
+    larger, smaller = _as_interval(x), _as_interval(y)
     if extreme.primitive.name == "min":
         larger, smaller = smaller, larger
     return less_or_equal(Breaks(), {}, smaller, larger)
@@ -214,7 +237,7 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
         # The kind of an interval, such as `Equality`, must not change from step to step.
         after = [Interval(*_as_interval(v)) if wide else v for wide, v in zip(ranged, results, strict=False)]
         switches.append(bool(found.switches))
-        return after, (results[carried:], _any_break(found), _any_break(found.switches))
+        return after, (results[carried:], any_break(found), any_break(found.switches))
 
     # A step may turn a carried number into an interval, and that interval others in the next step.
     while True:
@@ -232,7 +255,7 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
     return [*last, *rows]
 
 
-def _any_break(breaks: list[Array]) -> Array:
+def any_break(breaks: list[Array]) -> Array:
     """Returns whether any operation may fail to be analytic, shape ()."""
     return functools.reduce(jnp.logical_or, [jnp.any(found) for found in breaks], jnp.array(False))
 
@@ -254,7 +277,7 @@ def _applied_to_both_ends(primitive: Any, params: dict, operands: list) -> list[
     return [round_outward(*result) for result in results] if primitive.name in _ROUNDS else results
 
 
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+CALLS = {"jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
 # Operations that do not decrease in any operand other than indices: they move, add up or compare numbers.
 _NONDECREASING = {
     *("reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "rev", "slice", "dynamic_slice", "copy"),

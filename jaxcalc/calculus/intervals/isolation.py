@@ -2,179 +2,197 @@
 
 A cell holds no zero of f' if the enclosure of f' excludes 0, and at most one zero if the enclosure of f'' excludes 0
 (Moore, 1966; Hansen, 1979). Each enclosure is intersected with Taylor's formula around the middle of the cell, which is
-much tighter for small cells. A cell that is still undecided at the resolution of floating numbers is returned as such.
+much tighter for small cells. Every cell of the interval is returned with what is known of it.
 """
 
-import functools
+import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from jaxcalc.calculus.derivatives import derivative
-from jaxcalc.calculus.intervals.enclosures import Enclosure, enclosure
-from jaxcalc.core.programs import compiled
+from jaxcalc.calculus.intervals.programs import derivatives_of
 
-# The cells evaluated in one call of the compiled bounds, and in all calls. Hundreds of zeros need about ten thousand.
-_BATCH = 1024
-_MOST_CELLS = 200_000
+# The cells and the operations evaluated in all. Hundreds of zeros need about ten thousand cells.
+_MOST_CELLS = 40_000
+_MOST_OPERATIONS = 10_000_000
+# The undecided cells at one time. Of more than this the narrowest go on, which lie nearest to the origin of a line.
+_MOST_OPEN = 8192
 # The smallest width of a cell, relative to the larger |end| of the cell, or to the scale where that is larger.
 _RESOLUTION = 64 * np.finfo(float).eps
 # An |f'| below _UNDERFLOW throughout a cell wider than _WIDE times the scale counts as 0. In narrower cells such values
 # also occur beside a zero of high order, that of x^k for instance.
 _UNDERFLOW = 1e-290
 _WIDE = 1e-9
+# A cell is given up as rounding error only if its bounds are below this many times those at its middle and its ends.
+_ROUNDING = 100
 
 
-class Isolation(NamedTuple):
-    """Cells [lo, hi] in arrays (k, 2), each in ascending order. If `complete`, they hold every zero of f' in the range.
+class Kind(enum.IntEnum):
+    """What is known of f in a cell."""
+
+    MONOTONE = 0  # f' has one sign, and no zero inside
+    SIMPLE = 1  # f' is monotone and changes sign: exactly one zero, which is simple
+    UNRESOLVED = 2  # f' cannot be told from 0: the width is the smallest, or f' is of the size of its rounding error
+    FLAT = 3  # f' is 0 throughout
+    BROKEN = 4  # f may have a kink, a jump or a pole; the width is the smallest
+    UNDEFINED = 5  # f is defined nowhere
+    OVERFLOWN = 6  # f' is too large for a floating number
+    OPEN = 7  # not decided before the budget ended
+    COARSE = 8  # f may have a break, but the width is not the smallest; bisected until it is
+
+
+class Cells(NamedTuple):
+    """Cells [lo, hi] in ascending order, each array (k,). Neighbours share an end.
 
     Attributes:
-        simple: f' is monotone and changes sign: the cell holds exactly one zero, and that is simple.
-        undecided: f' cannot be told from 0, in a cell of the smallest width or with values of the size of rounding.
-        broken: f may have a kink, a jump or a pole in the cell.
-        flat: f' is 0 throughout the cell.
-        undefined: f is defined nowhere in the cell.
-        complete: Whether all cells were decided before their number reached the limit.
+        lo: The lower ends.
+        hi: The upper ends.
+        kind: A `Kind` for each.
+        sign: The sign of f' in a monotone cell, the sign of f'' in a cell with a simple zero of f', otherwise 0.
+        bottom: A lower bound of f in the cell.
+        top: An upper bound of f in the cell.
+        steepest: An upper bound of |f'| in the cell.
     """
 
-    simple: np.ndarray
-    undecided: np.ndarray
-    broken: np.ndarray
-    flat: np.ndarray
-    undefined: np.ndarray
-    complete: bool
+    lo: np.ndarray
+    hi: np.ndarray
+    kind: np.ndarray
+    sign: np.ndarray
+    bottom: np.ndarray
+    top: np.ndarray
+    steepest: np.ndarray
 
 
 class Jets:
-    """f and its first three derivatives at points and over cells; compiled once for each f, evaluated in batches."""
+    """f and its first three derivatives at points and over cells."""
 
     def __init__(self, f: Callable):
-        self._f = f
+        self._program = derivatives_of(f)
+
+    @property
+    def operations(self) -> int:
+        """How many elementary operations one evaluation takes."""
+        return len(self._program.operations) + 1
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """Returns f, f', f'', f''' at the points x (k,), as an array (k, 4)."""
-        return _batched(functools.partial(compiled(_at_points, [self._f]), None), x)
+        return self._program.at(np.asarray(x, float))
 
-    def over(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns bounds of f, f', f'', f''' over cells (k, 2).
+    def over(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns bounds of f, f', f'', f''' over the cells [lo, hi], each (k,).
 
         Returns:
             The lower and the upper bounds, each (k, 4, 4): the second axis is the whole cell, its middle, its lower end
             and its upper end; the third axis is the order of the derivative. Then whether f may fail to be analytic in
             the cell, (k,).
         """
-        bounds = _batched(functools.partial(compiled(_over_cells, [self._f]), None), cells)
-        return bounds.lo, bounds.hi, bounds.broken[:, 0]
+        middle = np.where(np.isfinite(lo) & np.isfinite(hi), np.nan_to_num(lo) / 2 + np.nan_to_num(hi) / 2, lo)
+        below, above, broken = self._program.over(
+            np.stack([lo, middle, lo, hi], 1).ravel(), np.stack([hi, middle, lo, hi], 1).ravel()
+        )
+        return below.reshape(-1, 4, 4), above.reshape(-1, 4, 4), broken.reshape(-1, 4)[:, 0]
 
 
-def _jet(f: Callable) -> Callable:
-    """Returns x -> (f, f', f'', f'''), an array (4,)."""
-    return lambda x: jnp.stack([jnp.asarray(derivative(f, order)(x), x.dtype) for order in range(4)])
-
-
-def _at_points(functions: list[Callable], _: None, x: Array) -> Array:
-    return jax.vmap(_jet(functions[0]))(x)
-
-
-def _over_cells(functions: list[Callable], _: None, cells: Array) -> Enclosure:
-    bounds = enclosure(_jet(functions[0]))
-
-    def cell(ends):
-        lo, hi = ends
-        middle = lo + (hi - lo) / 2
-        return jax.vmap(bounds)(jnp.stack([lo, middle, lo, hi]), jnp.stack([hi, middle, lo, hi]))
-
-    return jax.vmap(cell)(cells)
-
-
-def _batched(run: Callable, x: np.ndarray):
-    """Calls a compiled function in batches of the length `_BATCH`, so that the function compiles once."""
-    if not len(x):
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], run(np.ones((_BATCH, *x.shape[1:]))))
-    parts = []
-    for first in range(0, len(x), _BATCH):
-        part = x[first : first + _BATCH]
-        padded = np.concatenate([part, np.broadcast_to(part[-1:], (_BATCH - len(part), *part.shape[1:]))])
-        parts.append(jax.tree.map(lambda leaf, part=part: np.asarray(leaf)[: len(part)], run(padded)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def isolate(jets: Jets, edges: np.ndarray) -> Isolation:
-    """Isolates the zeros of f' between the first and the last edge; the edges are finite and ascending."""
-    cells = np.stack([edges[:-1], edges[1:]], axis=1)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in Isolation._fields[:-1]}
-    evaluated = 0
+def isolate(jets: Jets, edges: np.ndarray) -> Cells:
+    """Cuts the interval between the first and the last edge, finite and ascending, until each cell is decided."""
     scale = min(1.0, float(edges[-1] - edges[0]))
-    while len(cells) and evaluated < _MOST_CELLS:
-        evaluated += len(cells)
-        kinds = _classified(*jets.over(cells), cells, scale)
-        for name, chosen in kinds.items():
-            if name in found:
-                found[name].append(cells[chosen])
-        cells = cells[kinds["open"]]
-        middle = cells.mean(axis=1)
-        cells = np.concatenate([np.stack([cells[:, 0], middle], 1), np.stack([middle, cells[:, 1]], 1)])
-    ordered = {name: np.concatenate([np.zeros((0, 2)), *parts]) for name, parts in found.items()}
-    ordered = {name: part[np.argsort(part[:, 0])] for name, part in ordered.items()}
-    return Isolation(**ordered, complete=not len(cells))
+    lo, hi = edges[:-1], edges[1:]
+    most = min(_MOST_CELLS, _MOST_OPERATIONS // jets.operations)
+    found: list[Cells] = []
+    evaluated = 0
+    while len(lo):
+        cells = classified(jets, lo, hi, scale)
+        evaluated += len(lo)
+        # Cells with breaks are few, and are worth more: a jump or a pole in an undecided cell leaves f without bounds.
+        undecided = _narrowest(cells, Kind.COARSE, _MOST_OPEN if evaluated < 2 * most else 0)
+        undecided |= _narrowest(cells, Kind.OPEN, _MOST_OPEN if evaluated < most else 0)
+        kept = cells._replace(kind=np.where(cells.kind == Kind.COARSE, Kind.OPEN, cells.kind))
+        found.append(Cells(*(column[~undecided] for column in kept)))
+        lo, hi = cells.lo[undecided], cells.hi[undecided]
+        middle = lo + (hi - lo) / 2
+        lo, hi = np.concatenate([lo, middle]), np.concatenate([middle, hi])
+    return in_order(found)
 
 
-def _classified(lo: np.ndarray, hi: np.ndarray, broken: np.ndarray, cells: np.ndarray, scale: float) -> dict:
-    """Returns a mask (k,) of cells for each field of `Isolation`, and for "open", the cells to bisect.
+def _narrowest(cells: Cells, kind: Kind, most: int) -> np.ndarray:
+    """Returns a mask (k,) of the narrowest cells of a kind, at most so many."""
+    (of_kind,) = np.nonzero(cells.kind == kind)
+    order = np.argsort((cells.hi - cells.lo)[of_kind], kind="stable")
+    mask = np.zeros(len(cells.lo), bool)
+    mask[of_kind[order[:most]]] = True
+    return mask
 
-    A cell in none of the masks holds no zero of f'.
+
+def in_order(parts: list[Cells]) -> Cells:
+    """Returns the cells of all parts, in ascending order."""
+    cells = Cells(*map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(cells.lo, kind="stable")
+    return Cells(*(column[order] for column in cells))
+
+
+def classified(jets: Jets, lo: np.ndarray, hi: np.ndarray, scale: float) -> Cells:
+    """Returns the cells [lo, hi] with what their enclosures tell of them.
+
+    The kind is `Kind.OPEN` or `Kind.COARSE` if bisection may tell more.
     """
+    below, above, broken = jets.over(lo, hi)
     with np.errstate(all="ignore"):
-        slope, curvature = _taylor_bounds(lo, hi, cells)
-        undefined = np.isnan(lo[:, 0, 0])
-        width = cells[:, 1] - cells[:, 0]
+        value, slope, curvature = _taylor_bounds(below, above, hi - lo)
+        value = [np.where(broken, plain[:, 0, 0], cut) for plain, cut in zip((below, above), value, strict=True)]
+        width = hi - lo
         steepest = np.maximum(np.abs(slope[0]), np.abs(slope[1]))
-        flat = ~broken & ((steepest == 0) | ((steepest < _UNDERFLOW) & (width > _WIDE * scale)))
-        empty = (slope[0] > 0) | (slope[1] < 0)
-        monotone = (curvature[0] > 0) | (curvature[1] < 0)
+        steepest = np.where(np.isnan(steepest), np.inf, steepest)
+        flat = (steepest == 0) | ((steepest < _UNDERFLOW) & (width > _WIDE * scale))
         # Two cells that share an end must see one sign of f' there. The middle of the enclosure at the end gives that.
-        at_lo, at_hi = ((lo[:, end, 1] + hi[:, end, 1]) / 2 for end in (2, 3))
+        at_lo, at_hi = ((below[:, end, 1] + above[:, end, 1]) / 2 for end in (2, 3))
         changes_sign = (np.sign(at_lo) * np.sign(at_hi) < 0) | (at_lo == 0) | (at_hi == 0)
+        bent = (curvature[0] > 0).astype(int) - (curvature[1] < 0)
+        sloped = (slope[0] > 0).astype(int) - (slope[1] < 0)
+        leaning = np.sign(np.where(np.abs(at_lo) > np.abs(at_hi), at_lo, at_hi))
         # The enclosures of f' at the middle and at both ends, points without width, all hold 0: f' is rounding error.
-        rounding = np.all((lo[:, 1:, 1] <= 0) & (hi[:, 1:, 1] >= 0), axis=1)
-        finest = width <= _RESOLUTION * np.maximum(np.abs(cells).max(axis=1), scale)
-    smooth = ~broken & ~undefined
-    unproven = smooth & ~flat & ~empty & ~monotone
-    final = finest | rounding
-    return {
-        "simple": smooth & ~flat & ~empty & monotone & changes_sign,
-        "flat": smooth & flat,
-        "undefined": undefined,
-        "broken": broken & ~undefined & finest,
-        "undecided": unproven & final,
-        "open": (unproven & ~final) | (broken & ~undefined & ~finest),
-    }
+        at_points = np.maximum(np.abs(below[:, 1:, 1]), np.abs(above[:, 1:, 1]))
+        rounding = np.all((below[:, 1:, 1] <= 0) & (above[:, 1:, 1] >= 0), axis=1)
+        rounding &= steepest <= _ROUNDING * at_points.max(axis=1)
+        overflown = np.all(~np.isfinite(at_points), axis=1)
+        overflown |= rounding & ~np.all(np.isfinite(at_points), axis=1)
+        finest = width <= _RESOLUTION * np.maximum(np.maximum(np.abs(lo), np.abs(hi)), scale)
+    kind = np.select(
+        [np.isnan(below[:, 0, 0]), broken & finest, broken, sloped != 0, flat, (bent != 0) & changes_sign, bent != 0,
+         overflown, finest | rounding],
+        [Kind.UNDEFINED, Kind.BROKEN, Kind.COARSE, Kind.MONOTONE, Kind.FLAT, Kind.SIMPLE, Kind.MONOTONE,
+         Kind.OVERFLOWN, Kind.UNRESOLVED],
+        Kind.OPEN,
+    )  # fmt: skip
+    sign = np.select([kind == Kind.SIMPLE, kind == Kind.MONOTONE], [bent, np.where(sloped != 0, sloped, leaning)], 0)
+    return Cells(lo, hi, kind, sign.astype(int), value[0], value[1], steepest)
 
 
-def _taylor_bounds(lo: np.ndarray, hi: np.ndarray, cells: np.ndarray) -> tuple[tuple, tuple]:
-    """Returns bounds (lower, upper) of f', and of f'', over cells: their enclosures cut with Taylor's formula.
+def _taylor_bounds(below: np.ndarray, above: np.ndarray, width: np.ndarray) -> tuple[tuple, tuple, tuple]:
+    """Returns bounds (lower, upper) of f, of f' and of f'' over cells: their enclosures cut with Taylor's formula.
 
     With the middle c and the half width h of a cell,
 
+        |f(x) - f(c)| <= |f'| h
         |f'(x) - f'(c)| <= min(|f''(c)| h + |f'''| h^2 / 2, |f''| h)
         |f''(x) - f''(c)| <= |f'''| h
 
-    where |f''| and |f'''| without an argument are bounds over the cell.
+    where |f'|, |f''| and |f'''| without an argument are bounds over the cell. f must have these derivatives: of a cell
+    where f may jump or have a kink, the bounds say nothing.
     """
-    half = (cells[:, 1] - cells[:, 0]) / 2
+    half = width / 2
+    covers_rounding = 1 + 1e-14
 
     def intersection(order: int, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        below, above = lo[:, 1, order] - radius, hi[:, 1, order] + radius
+        radius = radius * covers_rounding
+        lower, upper = below[:, 1, order] - radius, above[:, 1, order] + radius
         # Taylor's formula bounds nothing where a derivative is unbounded, and the radius therefore inf or nan.
-        return np.fmax(lo[:, 0, order], np.where(np.isnan(below), -np.inf, below)), np.fmin(
-            hi[:, 0, order], np.where(np.isnan(above), np.inf, above)
+        return np.fmax(below[:, 0, order], np.where(np.isnan(lower), -np.inf, lower)), np.fmin(
+            above[:, 0, order], np.where(np.isnan(upper), np.inf, upper)
         )
 
-    magnitude = np.maximum(np.abs(lo), np.abs(hi))
+    magnitude = np.maximum(np.abs(below), np.abs(above))
     radius = np.minimum(magnitude[:, 1, 2] * half + magnitude[:, 0, 3] * half**2 / 2, magnitude[:, 0, 2] * half)
-    covers_rounding = 1 + 1e-14
-    return intersection(1, radius * covers_rounding), intersection(2, magnitude[:, 0, 3] * half * covers_rounding)
+    slope = intersection(1, radius)
+    steepest = np.maximum(np.abs(slope[0]), np.abs(slope[1]))
+    return intersection(0, steepest * half), slope, intersection(2, magnitude[:, 0, 3] * half * covers_rounding)

@@ -25,7 +25,7 @@ from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch
 FIRST_STEP = 0.01
 # In a box the bounds say what is too long, and most problems with bounds end at some of them: the first step moves x by
 # more than its own length where a side is open, and by its own length where every variable has both bounds, because a
-# longer step crosses the whole box. Only for methods that learn curvature; others do not recover from a long first step.
+# longer step crosses the whole box. Only for methods that learn curvature; others do not recover from a long step.
 FIRST_IN_BOX, FIRST_IN_CLOSED_BOX = 3.0, 1.0
 # A value and a slope at a trial confirm a parabola if the mean of both slopes gives the rise up to this share of it.
 CONFIRMED = 0.25
