@@ -5,6 +5,7 @@ exponent is used up: the third derivative of x**2.0 at 0 comes out as nan. `lax.
 fault. Its exponent is a part of the program, so a power can become an integer power where its exponent is a constant.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 # `lax.integer_pow` multiplies, with an error that grows with the exponent; larger exponents keep the power function.
 _LARGEST_EXPONENT = 1024
@@ -49,12 +50,15 @@ def with_whole_powers(f: Callable) -> Callable:
             traced, shape = jax.make_jaxpr(f, return_shape=True)(*args)
         except TypeError:  # JAX's errors of values that are not known yet are among these
             return f(*args)
-        if not _has_power(traced.jaxpr):
-            return f(*args)
-        results = _evaluated(traced.jaxpr, traced.consts, jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shape), results)
+        evaluated = functools.partial(_evaluated, traced.jaxpr, traced.consts)
+        results = (evaluated if _has_power(traced.jaxpr) else _as_traced(traced))(jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), [jnp.asarray(result) for result in results])
 
     return exact
+
+
+def _as_traced(traced: ClosedJaxpr) -> Callable:
+    return lambda inputs: jaxpr_as_fun(traced)(*inputs)
 
 
 def whole_exponents(y: Any) -> list[int]:

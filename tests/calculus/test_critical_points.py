@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -50,6 +51,72 @@ def test_says_why_it_is_not_certain(name):
     inner = [k for k, kind in enumerate(found.kind) if kind in ("minimum", "maximum", "inflection")]
     np.testing.assert_allclose(found.x[inner], [x for x, _ in points], atol=1e-10)
     assert [found.kind[k] for k in inner] == [kind for _, kind in points]
+
+
+KINK = ", where f' changes sign"
+KINDS = {  # f, interval, points inside with kinds, infimum, supremum, numbers of global points, the reason
+    "repeated zeros, whole line": (lambda x: (x**2 - 1) ** 4, (-math.inf, math.inf),
+        [(-1, "minimum"), (0, "maximum"), (1, "minimum")], (0, math.inf), (2, 0), ""),
+    "four equal minima": (lambda x: (x**2 - 1) ** 4 * (x**2 - 2) ** 4, (-10, 10),
+        [(-math.sqrt(2), "minimum"), (-math.sqrt(1.5), "maximum"), (-1, "minimum"), (0, "maximum"), (1, "minimum"),
+         (math.sqrt(1.5), "maximum"), (math.sqrt(2), "minimum")], (0, 98**4 * 99**4), (4, 2), ""),
+    "minima that differ by 2e-7": (lambda x: (x**2 - 1) ** 2 + 1e-7 * x, (-2, 2),
+        [(-1 - 1.25e-8, "minimum"), (2.5e-8, "maximum"), (1 - 1.25e-8, "minimum")],
+        (-1e-7 - 6.25e-16, 9 + 2e-7), (1, 1), ""),
+    "high order, too small for floats": (lambda x: x**40, (-1, 1), [(0, "minimum")], (0, 1), (1, 2), ""),
+    "a float as a whole exponent": (lambda x: x**2.0, (-1, 2), [(0, "minimum")], (0, 4), (1, 1), ""),
+    "no point of a removable singularity": (lambda x: (1 - jnp.cos(x)) / x, (-1, 2), [], (math.nan, math.nan), (0, 0),
+        "f' cannot be told from 0 from -4.2"),
+    "values beside a jump": (lambda x: x - jnp.sign(x), (-1, 1), [], (-1, 1), (0, 0), "f jumps near 0"),
+    "a jump at no short number": (lambda x: jnp.where(x > math.pi, x - 4, x), (0, 5), [], (math.pi - 4, math.pi),
+        (0, 0), "f jumps near 3.141592654"),
+    "a flat bottom": (lambda x: jnp.maximum(jnp.abs(x), 0.5), (-3, 3), [], (0.5, 3), (0, 2),
+        "throughout from -0.5 to 0.5"),
+    "a flat side": (lambda x: jax.nn.relu(-x), (-1, 1), [], (0, 1), (1, 1), "f has a kink near 0"),
+    "poles of a logarithm": (lambda x: -jnp.log(jnp.abs(jnp.cos(x))), (0, 5), [(math.pi, "minimum")], (0, math.inf),
+        (2, 0), "f has a pole near 1.570796327"),
+    "a cusp": (lambda x: jnp.abs(x) ** (2 / 3), (-1, 1), [(0, "minimum")], (0, 1), (1, 2), "kink near 0" + KINK),
+    "a kink at no short number": (lambda x: jnp.abs(x - math.pi), (0, 4), [(math.pi, "minimum")], (0, math.pi), (1, 1),
+        "kink near 3.141592654" + KINK),
+    "an isolated value": (lambda x: jnp.where(x == 0.5, 9.0, x**2), (-1, 1), [(0, "minimum")], (0, 9), (1, 0),
+        "jumps near 0.5"),
+    "more points than can be listed": (jnp.sin, (-math.inf, math.inf), None, (-1, 1), None,
+        "more points than can be listed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_facts_of_every_kind(name):
+    f, interval, points, bounds, count, reason = KINDS[name]
+    found = critical_points(f, *interval)
+    np.testing.assert_allclose([found.infimum, found.supremum], bounds, rtol=1e-12, atol=1e-15)
+    assert found.certain == (not reason)
+    assert any(reason in sentence for sentence in found.reasons or [""]), found.reasons
+    if points is None:
+        return
+    inner = [k for k, kind in enumerate(found.kind) if kind in ("minimum", "maximum", "inflection")]
+    np.testing.assert_allclose(found.x[inner], [x for x, _ in points], rtol=1e-10, atol=1e-10)
+    assert [found.kind[k] for k in inner] == [kind for _, kind in points]
+    assert (found.global_minimum.sum(), found.global_maximum.sum()) == count
+
+
+def test_a_derivative_that_contradicts_the_values_is_said():
+    @jax.custom_jvp
+    def square(x):
+        return x**2
+
+    square.defjvp(lambda primals, tangents: (primals[0] ** 2, -2 * primals[0] * tangents[0]))
+    found = critical_points(square, -1, 2)
+    assert any("contradict" in reason for reason in found.reasons)
+
+
+@pytest.mark.slow
+def test_a_sum_of_a_hundred_powers_is_fast():
+    coefficients = np.random.default_rng(0).normal(size=100)
+    start = time.process_time()
+    found = critical_points(lambda x: sum(float(c) * x**k for k, c in enumerate(coefficients)), -1, 1)
+    assert found.certain
+    assert time.process_time() - start < 20
 
 
 def test_the_minimum_of_the_gamma_function_is_certain():

@@ -600,3 +600,27 @@ class TestMessages:
     def test_come_from_inside_jit_too(self):
         with pytest.raises(TypeError, match="must return a real scalar"):
             jax.jit(gradient(lambda x: x))(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("f", "coefficients"),
+    [
+        (lambda x: x**2.0, [0, 0, 1, 0, 0]),
+        (lambda x: x**3.0, [0, 0, 0, 1, 0]),
+        (lambda x: x**0.0, [1, 0, 0, 0, 0]),
+        (lambda x: jnp.power(x, 2.0), [0, 0, 1, 0, 0]),
+        (lambda x: jnp.sum(x ** jnp.arange(4.0)), [1, 1, 1, 1, 0]),
+        (jax.jit(lambda x: jax.lax.fori_loop(0, 3, lambda _, y: y + x**2.0, 0.0)), [0, 0, 3, 0, 0]),
+        (lambda x: jax.lax.cond(x > -1, lambda x: x**2.0, lambda x: x, x), [0, 0, 1, 0, 0]),
+        (jax.checkpoint(lambda x: (x - x**2.0) ** 1.0), [0, 1, -1, 0, 0]),
+    ],
+)
+def test_whole_exponents_as_floats_are_exact(f, coefficients):
+    np.testing.assert_array_equal(taylor(f, 0.0, 4), coefficients)
+
+
+def test_other_exponents_are_as_before():
+    np.testing.assert_allclose(derivative(lambda x: x**-2.0, 2)(2.0), 6 / 16)
+    np.testing.assert_allclose(derivative(lambda x: x**0.5, 2)(4.0), -1 / 32)
+    np.testing.assert_allclose(jax.jit(lambda y: derivative(lambda x: x**y, 2)(3.0))(2.0), 2.0)
+    assert derivative(lambda x: x**2.0 if x > 0 else -x)(3.0) == 6.0

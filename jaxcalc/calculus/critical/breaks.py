@@ -36,6 +36,7 @@ class Side:
         bottom: A lower bound of f between the nearest sample and the break, -inf if there is none.
         top: An upper bound, likewise.
         slope: f' at the nearest sample.
+        distance: How far that sample is from the break.
         vanishing: Whether f' tends to 0 like a power of the distance.
         contradiction: Whether f' and differences of values of f contradict each other.
     """
@@ -44,6 +45,7 @@ class Side:
     bottom: float
     top: float
     slope: float
+    distance: float
     vanishing: bool
     contradiction: bool
 
@@ -87,8 +89,7 @@ class Break:
             return False
         gap = max(bottom for bottom, _ in bounds) - min(top for _, top in bounds)
         # What the slopes explain between the neighbours of the break is no jump.
-        steepest = max((abs(side.slope) for side in self.sides if math.isfinite(side.slope)), default=0.0)
-        explained = 8 * steepest * self.core.width
+        explained = sum(4 * abs(side.slope) * side.distance for side in self.sides if math.isfinite(side.slope))
         return gap > _SAME_VALUE * max(abs(end) for pair in bounds for end in pair) + explained
 
     @property
@@ -296,6 +297,7 @@ def _side(jets: Jets, core: Piece, x: float, exact: bool, sign: int, room: float
         bottom=float(bottom),
         top=float(top),
         slope=float(jet[-1, 1]),
+        distance=float(max(nearest, core.width)),
         vanishing=_vanishes(jet[-1, 1], sign * jet[-1, 2], max(nearest, core.width)),
         contradiction=_contradicts(jets, origin, sign * max(room / 64, nearest), room),
     )

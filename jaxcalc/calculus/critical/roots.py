@@ -4,6 +4,10 @@ import numpy as np
 
 from jaxcalc.calculus.intervals.isolation import Jets
 
+# Newton's steps of so few units in the last place are rounding error, and so are those that are larger than half of the
+# step before.
+_FEW_UNITS, _CALM = 4, 1e4
+
 
 def roots(jets: Jets, lo: np.ndarray, hi: np.ndarray, order: int) -> np.ndarray:
     """Returns a zero of the derivative of this order in each cell [lo, hi], in which the derivative changes sign.
@@ -13,6 +17,7 @@ def roots(jets: Jets, lo: np.ndarray, hi: np.ndarray, order: int) -> np.ndarray:
     at_lo, at_hi = jets.at(lo)[:, order], jets.at(hi)[:, order]
     x = np.where(at_lo == 0, lo, np.where(at_hi == 0, hi, (lo + hi) / 2))
     done = (at_lo == 0) | (at_hi == 0)
+    last_step = np.full(len(x), np.inf)
     for _ in range(200):
         jet = jets.at(x)
         value, slope = jet[:, order], (jet[:, order + 1] if order < 3 else np.zeros(len(x)))
@@ -22,12 +27,15 @@ def roots(jets: Jets, lo: np.ndarray, hi: np.ndarray, order: int) -> np.ndarray:
             newton = x - value / slope
         inside = (newton > lo) & (newton < hi)
         trial = np.where(inside, newton, lo + (hi - lo) / 2)
-        settled = (
-            done | (value == 0) | (np.abs(trial - x) <= np.spacing(np.abs(x))) | (hi - lo <= 2 * np.spacing(np.abs(x)))
-        )
+        step, unit = np.abs(trial - x), np.spacing(np.abs(x))
+        calm = (np.abs(newton - x) <= _FEW_UNITS * unit) | ((step <= _CALM * unit) & (step >= last_step / 2))
+        trial = np.where(calm & ~inside, x, trial)
+        settled = done | (value == 0) | (step <= unit) | (hi - lo <= 2 * unit) | calm
+        last_step = step
+        done |= value == 0
+        x, done = np.where(done, x, trial), done | calm
         if np.all(settled):
-            return np.where(done | (value == 0), x, trial)
-        x, done = np.where(done | (value == 0), x, trial), done | (value == 0)
+            return x
     return x
 
 
