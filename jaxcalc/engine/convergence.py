@@ -21,6 +21,8 @@ UNBOUNDED_FALL = 1e20
 # A promised fall of at most this many eps |f| cannot be represented. Once the method has stalled neither can one of at
 # most VALUE_ROUNDING eps of the largest value that was met.
 UNREPRESENTABLE = 2
+# A fall that is lost in rounding counts as none if the relative gradient is at most this share of the fall so far.
+RELATIVE_CHANGE = 0.02
 
 
 class Outcome(NamedTuple):
@@ -108,18 +110,26 @@ def _outlook(method: Method, promise: Array, first: Array, at: Iterate, share: A
         at: Where the method stands, with the gradient of the free variables.
         share: The share of the fall so far, first - value, that may still be promised.
     """
-    settled, spent = _compared(promise, first, at.value, share)
+    change = jnp.sum(jnp.abs(at.gradient * at.x), axis=0)
+    settled, spent = _compared(at.nit, promise, change, first, at.value, share)
     if not method.compares_variables:
-        change = jnp.sum(jnp.abs(at.gradient * at.x), axis=0)
         settled, spent = _compared_too(at.nit, settled, spent, change, first, at.value, share)
     return settled | (spent & at.stalled), spent & at.stalled
 
 
 @kernel
-def _compared(promise: Array, first: Array, value: Array, share: Array) -> tuple[Array, Array]:
-    eps, size = jnp.finfo(value.dtype).eps, jnp.abs(value)
-    settled = (promise <= share * (first - value)) | (promise <= UNREPRESENTABLE * eps * size)
-    return settled, promise <= VALUE_ROUNDING * eps * jnp.maximum(size, jnp.abs(first))
+def _compared(
+    nit: Array, promise: Array, change: Array, first: Array, value: Array, share: Array
+) -> tuple[Array, Array]:
+    """Returns where the promise is negligible, and where no fall of its size can be represented.
+
+    A promise that is only lost in rounding may be too small where curvatures have not been learnt yet. It counts if the
+    relative gradient agrees: `change` is the sum of |g_i x_i|, by how much f would change to first order if every
+    variable changed by its own size (Dennis and Schnabel 1983, section 7.2).
+    """
+    eps, size, fall = jnp.finfo(value.dtype).eps, jnp.abs(value), first - value
+    in_rounding = (promise <= UNREPRESENTABLE * eps * size) & ((nit <= 0) | (change <= RELATIVE_CHANGE * fall))
+    return (promise <= share * fall) | in_rounding, promise <= VALUE_ROUNDING * eps * jnp.maximum(size, jnp.abs(first))
 
 
 @kernel
@@ -128,10 +138,9 @@ def _compared_too(
 ) -> tuple[Array, Array]:
     """Returns the answers of a method that does not compare variables: by the relative gradient.
 
-    `change` is the sum of |g_i x_i|, by how much f would change to first order if every variable changed by its own
-    size; it is free of units and of any model. A relative error e of x makes it about 2 e of the fall, and the promise
-    e^2 of the fall: so it is compared with the root of the share (Dennis and Schnabel 1983, section 7.2).
-    At the start, from which f has not fallen yet, the promise alone decides.
+    `change`, as above, is free of any model. A relative error e of x makes it about 2 e of the fall, and the promise
+    e^2 of the fall: so it is compared with the root of the share. At the start, from which f has not fallen yet, the
+    promise alone decides.
     """
     root, fall = jnp.finfo(value.dtype).eps ** 0.5, first - value
     small = change <= VALUE_ROUNDING * root * jnp.maximum(jnp.abs(value), fall)

@@ -1,0 +1,86 @@
+"""What SUCCESS means by default depends on no unit: of the function, or of single variables."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcalc as jc
+
+N = 60
+TIMES = jnp.linspace(0.1, 5.0, 20)
+
+
+def decay(p, y):
+    return jnp.mean((p[0] * jnp.exp(-p[1] * TIMES.astype(p.dtype)) - y) ** 2)
+
+
+def well(x, centre):
+    return 3 + jnp.sum(1 - 1 / (1 + (x - centre) ** 2))
+
+
+def in_units(fun):
+    """Returns fun with its variables multiplied by u and its value by c; one object for each fun."""
+    return IN_UNITS.setdefault(fun, lambda z, u, c, *args: c * fun(z / u, *args))
+
+
+IN_UNITS = {}
+
+
+def fits():
+    random = np.random.default_rng(0)
+    truth = np.column_stack([random.uniform(0.5, 2, N), random.uniform(0.3, 1.5, N)])
+    y = truth[:, :1] * np.exp(-truth[:, 1:] * np.asarray(TIMES)) + 0.01 * random.normal(size=(N, len(TIMES)))
+    return decay, truth * random.uniform(0.6, 1.5, (N, 2)), y
+
+
+def energies():
+    random = np.random.default_rng(0)
+    return well, 1 + 0.3 * random.normal(size=(N, 3)), np.ones((N, 3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("method", ["bfgs", "trust_region"])
+@pytest.mark.parametrize("family", [fits, energies])
+def test_no_success_far_from_the_minimum_in_odd_units(family, method, dtype):
+    fun, x0, data = family()
+    random = np.random.default_rng(1)
+    u, c = 10 ** random.uniform(-6, 6, x0.shape), 10 ** random.uniform(-6, 6, N)
+    truth = jc.minimize_many(fun, x0, (data,), method="trust_region", gtol=1e-9)
+    arguments = [jnp.asarray(argument, dtype) for argument in (u, c, data)]
+    result = jc.minimize_many(in_units(fun), jnp.asarray(x0 * u, dtype), tuple(arguments), method=method)
+    error = np.linalg.norm(np.asarray(result.x, float) / u - truth.x, axis=1)
+    way = np.linalg.norm(x0 - np.asarray(truth.x), axis=1)
+    wrong = result.success & truth.success & (error > (1e-3 if dtype == jnp.float64 else 3e-2) * way)
+    assert not wrong.any()
+    if dtype == jnp.float64:
+        assert result.success.all()
+        again = jc.minimize_many(in_units(fun), result.x, tuple(arguments), method=method)
+        assert np.median(again.nfev) <= 2
+
+
+def test_a_cost_divided_by_its_size_is_no_reason_to_stay_at_the_start():
+    """(900, 50) is no fit of truth (1000, 70), however small the residuals are made."""
+    t = jnp.linspace(0, 200, 20, dtype=jnp.float32)
+    y = 1000 * jnp.exp(-t / 70)
+    start = jnp.array([900.0, 50.0], jnp.float32)
+    result = jc.minimize(lambda p, y: jnp.mean(((p[0] * jnp.exp(-t / p[1]) - y) / 1000) ** 2), start, (y,))
+    assert result.success
+    assert result.nit > 0
+    np.testing.assert_allclose(result.x, [1000, 70], rtol=1e-2)
+
+
+def test_a_success_at_the_start_is_said():
+    def bowl(x):
+        return jnp.sum((x - 1) ** 2)
+
+    assert "the start" in jc.minimize(bowl, jnp.ones(2)).message
+    assert "the start" not in jc.minimize(bowl, jnp.zeros(2)).message
+    batch = jc.minimize_many(bowl, jnp.stack([jnp.ones(2), jnp.zeros(2)]))
+    assert "1 of these SUCCESS: x is the start" in batch.message
+
+
+def test_a_gtol_of_the_caller_decides_alone():
+    """As in SciPy: a gradient below the caller's gtol is SUCCESS, whatever the method expects."""
+    result = jc.minimize(lambda x: 1e-8 * jnp.sum((x - 1) ** 2), jnp.zeros(2), gtol=1e-5)
+    assert result.status == jc.Status.SUCCESS
+    assert result.nit == 0
