@@ -30,15 +30,15 @@ class CriticalPoints:
         fun: The values f(x), (k,).
         second_derivative: The values f''(x), (k,).
         kind: For each point "minimum", "maximum", "inflection", "degenerate", "endpoint minimum" or "endpoint maximum",
-            from the signs of f' on both sides of the point.
+            from the signs of f' on both sides of the point. "degenerate" is an end beside which f is constant, or
+            beside which the sign of f' is not known.
         global_minimum: Whether f(x) is the lowest value of f on the interval, (k,); False everywhere if f has lower
-            values that it only tends to.
-        global_maximum: Whether f(x) is the highest value of f on the interval, (k,); False everywhere if f has higher
-            values that it only tends to.
-        infimum: The greatest lower bound of f: the lowest value, or the limit at an infinite end or a pole if that is
-            lower.
-        supremum: The least upper bound of f: the highest value, or the limit at an infinite end or a pole if that is
-            higher.
+            values elsewhere, or that it only tends to, or if this cannot be told.
+        global_maximum: Whether f(x) is the highest value of f on the interval, (k,), likewise.
+        infimum: The greatest lower bound of f: of its values at the points, on stretches where f' is 0 and in parts
+            that are not decided, and of its limits beside jumps and poles and at infinite ends. It is nan if the bounds
+            of f do not tell it; `reasons` then gives the bounds.
+        supremum: The least upper bound of f, likewise.
         certain: Whether the list is proved complete and the kinds right: bounds that cover rounding show that every
             other cell of the interval holds no zero of f'.
         reasons: If not certain, a sentence for each reason.
@@ -72,8 +72,9 @@ def critical_points(f: Callable, lower: float, upper: float) -> CriticalPoints:
 
     Returns:
         The points with their values, second derivatives and kinds, which of them are global, and whether the list is
-        certain. A kink where f' jumps through 0 is listed as well. Kinks, poles, jumps, intervals on which f' is 0
-        throughout, and operations without known bounds make the result uncertain and are named in `reasons`.
+        certain. A kink where f' jumps through 0 is listed as well; a place where f' cannot be told from 0 is not.
+        Kinks, poles, jumps, intervals on which f' is 0 throughout, operations without known bounds, and values that
+        contradict the derivative make the result uncertain and are named in `reasons`.
 
     Raises:
         TypeError: If lower or upper is not a real number, or f does not return one.
