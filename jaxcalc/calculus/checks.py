@@ -83,7 +83,7 @@ def vector_field(F: Callable) -> Callable:
     def field(x):
         y = values(x)
         several = isinstance(y, list | tuple) and not isinstance(x, list | tuple)
-        mend = "return one array, made of the components by jnp.stack([...])" if several else ONE_PER_VARIABLE
+        mend = ONE_PER_VARIABLE + (": return one array, made of the components by jnp.stack([...])" if several else "")
         _require_match(y, x, f"what {function_name(F)} returned", mend)
         return y
 

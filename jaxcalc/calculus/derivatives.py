@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
-from jaxcalc.calculus.modes import jvp, symmetric_jacobian, symmetric_product
+from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal, symmetric_jacobian, symmetric_product
 from jaxcalc.core.arguments import as_real, function_name, whole_number
 from jaxcalc.core.tracing import reverse_mode
 
@@ -227,9 +227,13 @@ def jacobian(F: Callable) -> Callable[[Any], Any]:
 
     def matrix(x):
         x = promoted(x)
-        y, pushforward = jax.linearize(values, x)
-        mode = jax.jacfwd if _size(x) <= _size(y) else jax.jacrev
-        return mode(pushforward)(x)
+        try:
+            y, pushforward = jax.linearize(values, x)
+            mode = jax.jacfwd if _size(x) <= _size(y) else jax.jacrev
+            return mode(pushforward)(x)
+        except REFUSED as error:
+            require_refusal(error)
+        return jax.jacrev(values)(x)
 
     return matrix
 
@@ -338,15 +342,30 @@ def _size(x) -> int:
 
 
 def _forward_derivative(f: Callable) -> Callable:
-    """Returns f', R -> R, by one pass of forward mode."""
-    return lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1]
+    """Returns f', R -> R, by one pass of forward mode, or of reverse mode where f refuses forward mode."""
+
+    def derivative(x):
+        try:
+            return jax.jvp(f, (x,), (jnp.ones_like(x),))[1]
+        except REFUSED as error:
+            require_refusal(error)
+        y, pullback = jax.vjp(f, x)
+        return pullback(jnp.ones_like(y))[0]
+
+    return derivative
 
 
 def _with_next_order(expansion: Callable) -> Callable:
     """Returns x -> (f, f', ..., f^(k + 1)), given x -> (f, f', ..., f^(k))."""
 
     def longer(x):
-        terms, slopes = jax.jvp(expansion, (x,), (jnp.ones_like(x),))
-        return (*terms, slopes[-1])
+        try:
+            terms, slopes = jax.jvp(expansion, (x,), (jnp.ones_like(x),))
+            return (*terms, slopes[-1])
+        except REFUSED as error:
+            require_refusal(error)
+        terms, pullback = jax.vjp(expansion, x)
+        last = (*(jnp.zeros_like(term) for term in terms[:-1]), jnp.ones_like(terms[-1]))
+        return (*terms, pullback(last)[0])
 
     return longer

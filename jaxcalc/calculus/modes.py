@@ -10,15 +10,17 @@ from typing import Any
 
 import jax
 
-REFUSAL = "forward-mode"
+# What JAX says where a function refuses forward mode: of the function itself, and of its derivative by reverse mode.
+REFUSALS = ("forward-mode", "custom_lin")
+REFUSED = (TypeError, NotImplementedError)
 
 
 def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     """Returns function(*primals) and its derivative along the tangents, as `jax.jvp` does."""
     try:
         return jax.jvp(function, primals, tangents)
-    except TypeError as error:
-        _require_refusal(error)
+    except REFUSED as error:
+        require_refusal(error)
     output, pullback = jax.vjp(function, *primals)
     (tangent,) = jax.linear_transpose(pullback, output)(tuple(tangents))
     return output, tangent
@@ -30,8 +32,8 @@ def symmetric_jacobian(function: Callable, has_aux: bool = False) -> Callable:
     def jacobian(x):
         try:
             return jax.jacfwd(function, has_aux=has_aux)(x)
-        except TypeError as error:
-            _require_refusal(error)
+        except REFUSED as error:
+            require_refusal(error)
         return jax.jacrev(function, has_aux=has_aux)(x)
 
     return jacobian
@@ -41,18 +43,18 @@ def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool 
     """Returns function(x) and the product of its Jacobian, which is symmetric, with a direction; as `jax.jvp` does."""
     try:
         return jax.jvp(function, (x,), (direction,), has_aux=has_aux)
-    except TypeError as error:
-        _require_refusal(error)
+    except REFUSED as error:
+        require_refusal(error)
     output, pullback, *aux = jax.vjp(function, x, has_aux=has_aux)
     return output, pullback(direction)[0], *aux
 
 
-def refuses_forward_mode(error: TypeError) -> bool:
+def refuses_forward_mode(error: Exception) -> bool:
     """Says whether an error is that of a function which refuses forward mode."""
-    return REFUSAL in str(error)
+    return any(refusal in str(error) for refusal in REFUSALS)
 
 
-def _require_refusal(error: TypeError) -> None:
+def require_refusal(error: Exception) -> None:
     """Raises the error again unless it says that a function refuses forward mode."""
     if not refuses_forward_mode(error):
         raise error

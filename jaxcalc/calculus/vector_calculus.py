@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import promoted, scalar_valued, vector_field
-from jaxcalc.calculus.derivatives import directional_derivative, jacobian
+from jaxcalc.calculus.derivatives import directional_derivative, hessian_vector_product, jacobian
+from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal
 from jaxcalc.core.arguments import as_real
 
 # `laplacian` and `divergence` push this many of the n unit vectors forward at once: all n would need as much memory as
@@ -48,7 +49,12 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
             slope = directional_derivative(lambda x: values(unravel(x)))
             return directional_derivative(lambda x: slope(x, axis))(flat, axis)
 
-        return _sum_over_axes(second_derivative, flat)
+        try:
+            return _sum_over_axes(second_derivative, flat)
+        except REFUSED as error:
+            require_refusal(error)
+        product = hessian_vector_product(lambda x: values(unravel(x)))
+        return _sum_over_axes(lambda i: product(flat, jnp.zeros_like(flat).at[i].set(1))[i], flat)
 
     return trace
 
@@ -82,7 +88,7 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
 
         def diagonal_entry(i):
             axis = jnp.zeros_like(flat).at[i].set(1)
-            return jax.jvp(lambda x: ravel_pytree(values(unravel(x)))[0], (flat,), (axis,))[1][i]
+            return jvp(lambda x: ravel_pytree(values(unravel(x)))[0], (flat,), (axis,))[1][i]
 
         return _sum_over_axes(diagonal_entry, flat)
 

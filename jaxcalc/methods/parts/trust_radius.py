@@ -77,7 +77,8 @@ def first_radius(xx: Array, gg: Array, gBg: Array) -> Array:
 def kept_promise(promise: Array, accepted: Array, ss: Array, radius: Array, predicted: Array) -> Array:
     """Returns the fall to the model's minimum, (L,): the predicted one where the step s, of square ss, ends inside.
 
-    It is infinite while the edge of the region has cut every step from x short, and stays while x stays.
+    It is infinite while the edge of the region has cut every step from x short, and stays while x stays. A step along
+    which no fall is predicted promises none, however long it is.
     """
-    inside = jnp.where(ss < (NEAR_EDGE * radius) ** 2, predicted, jnp.inf)
+    inside = jnp.where((ss <= (NEAR_EDGE * radius) ** 2) | (predicted <= 0), predicted, jnp.inf)
     return jnp.where(accepted | jnp.isinf(promise), inside, promise)

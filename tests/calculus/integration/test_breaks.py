@@ -25,7 +25,7 @@ KINDS = {
 PLACES = np.random.default_rng(1).uniform(0, 1 - 2 * WIDTH, 16)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 def test_no_break_is_missed_in_one_variable(dtype):
     def every_kind(x, c):
         return jnp.stack([f(x, c).astype(dtype) for f, _ in KINDS.values()])
@@ -56,6 +56,7 @@ def test_no_break_is_missed_over_a_box():
     assert (wrong <= 1e-5 * exact).all()
 
 
+@pytest.mark.slow
 def test_a_curved_break_over_a_box_counts_in_the_error():
     inside = lambda v: jnp.where(v[0] ** 2 + v[1] ** 2 < 0.8, 1.0, 0.0)  # noqa: E731
     found = integrate_box(inside, jnp.zeros(2), jnp.ones(2), limit=256)
