@@ -40,6 +40,7 @@ def test_operators():
         (jc.hessian, (X,)),
         (jc.hessian_vector_product, (X, V)),
         (jc.directional_derivative, (X, V)),
+        (jc.laplacian, (X,)),
     ):
         expected = operator(lambda x: plain(x, A))(*points)
         np.testing.assert_allclose(operator(lambda x: reverse_only(x, A))(*points), expected, rtol=1e-12)
@@ -80,3 +81,11 @@ def test_a_model_given_by_a_differential_equation():
 def test_other_errors_stay():
     with pytest.raises(TypeError, match="must return a real scalar"):
         jc.hessian(lambda x: x)(X)
+
+
+def test_operators_of_fields_and_of_one_variable():
+    np.testing.assert_allclose(jc.jacobian(cubed)(X), jnp.diag(3 * X**2), rtol=1e-12)
+    np.testing.assert_allclose(jc.divergence(cubed)(X), jnp.sum(3 * X**2), rtol=1e-12)
+    np.testing.assert_allclose(jc.derivative(cubed, 2)(X), 6 * X, rtol=1e-12)
+    np.testing.assert_allclose(jc.taylor(cubed, 2.0, 3), [8, 12, 6, 1], rtol=1e-12)
+    assert jc.critical_points(lambda x: cubed(x) - 3 * x, -2.0, 2.0).kind[1:-1] == ["maximum", "minimum"]
