@@ -161,9 +161,11 @@ def _contradicts(value: Callable, x: Array, eigenvalues: Array, directions: Arra
         # truncation.
         v = v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny)
         curvature = jnp.maximum(jnp.abs(eigenvalue), 0.01 * steepest)
-        size = jnp.max(jnp.abs(x))
+        size = jnp.sum(jnp.abs(v * x))
         length = jnp.sqrt(jnp.abs(f) / curvature)
-        h = eps**0.25 * jnp.where((length > 0) & jnp.isfinite(length), length, jnp.where(size > 0, size, 1))
+        # Where f is about 0 that length is lost in the rounding of x.
+        h = jnp.maximum(eps**0.25 * length, 10 * eps**0.5 * size)
+        h = jnp.where((h > 0) & jnp.isfinite(h), h, eps**0.25)
         near, far = second_difference(v, h), second_difference(v, 2 * h)
         error = 4 * jnp.abs(near - far) + 64 * eps * jnp.abs(f) / h**2 + margin
         differ = jnp.abs(near - eigenvalue) > DISAGREEMENT * jnp.maximum(jnp.abs(near), jnp.abs(eigenvalue)) + error
