@@ -108,7 +108,8 @@ def test_success_holds_at_exactly_the_returned_x():
     result = jc.minimize_many(bowl, jnp.zeros((200, 3), jnp.float32), (a,))
     gradient = jax.vmap(jax.grad(bowl))(result.x, a)
     assert jnp.all(jnp.where(result.success, jnp.abs(gradient).max(1) <= 1.01e-5 + 1e-4, True))
-    assert set(np.asarray(result.status)) <= {jc.Status.SUCCESS, jc.Status.STALLED}
+    ends = {jc.Status.SUCCESS, jc.Status.STALLED, jc.Status.CONVERGED_PRECISION}
+    assert set(np.asarray(result.status)) <= ends
 
 
 def test_arguments_of_any_kind():
