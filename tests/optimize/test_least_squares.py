@@ -8,6 +8,8 @@ import scipy.optimize
 
 import jaxcalc as jc
 
+SLOW = pytest.mark.slow
+
 T = jnp.linspace(0.0, 4.0, 20)
 RANDOM = np.random.default_rng(0)
 NOISE = jnp.asarray(RANDOM.normal(size=(6, 20)))
@@ -53,7 +55,7 @@ class TestPromise:
         residuals = jax.vmap(misfit, (0, 0, None))(result.x, DATA, T)
         np.testing.assert_allclose(result.cost, 0.5 * jnp.sum(residuals**2, axis=1), rtol=1e-5)
 
-    @pytest.mark.parametrize("of_y", [1e-9, 1e6])
+    @pytest.mark.parametrize("of_y", [1e-9, pytest.param(1e6, marks=SLOW)])
     @pytest.mark.parametrize("of_t", [1e-7, 1e5])
     def test_units_change_nothing(self, of_y, of_t):
         units = jnp.asarray([of_y, 1 / of_t, of_y])
@@ -100,7 +102,9 @@ class TestPromise:
 
 
 class TestAgainstScipy:
-    @pytest.mark.parametrize("loss", ["linear", "soft_l1", "huber", "cauchy", "arctan"])
+    @pytest.mark.parametrize(
+        "loss", ["linear", "soft_l1", "cauchy", *(pytest.param(name, marks=SLOW) for name in ("huber", "arctan"))]
+    )
     def test_losses(self, loss):
         data = DATA.at[:, 3].add(2.0).at[:, 11].add(-3.0)
         ours = jc.least_squares_many(misfit, START, (data,), shared=(T,), loss=loss, f_scale=0.1, residuals=True)
@@ -136,7 +140,7 @@ class TestBounds:
     centre, half = RANDOM.normal(size=(count, n)), RANDOM.uniform(0.01, 1.0, (count, n))
     lower, upper = jnp.asarray(centre - half), jnp.asarray(centre + half)
 
-    @pytest.mark.parametrize("dtype", [float, jnp.float32])
+    @pytest.mark.parametrize("dtype", [float, pytest.param(jnp.float32, marks=SLOW)])
     def test_no_worse_than_scipy_on_200_boxes(self, dtype):
         lower, upper, A, y = (a.astype(dtype) for a in (self.lower, self.upper, self.A, self.y))
         ours = jc.least_squares_many(bent, jnp.zeros((self.count, self.n), dtype), (A, y), bounds=(lower, upper))
