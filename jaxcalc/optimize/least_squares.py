@@ -256,8 +256,9 @@ def _as_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> Leas
         )
     else:
         projected = gradient
-    shape = result.status.shape
-    largest = [jnp.max(jnp.abs(leaf.reshape(*shape, -1)), axis=-1) for leaf in jax.tree.leaves(projected)]
+    # No problems have gradients of size zero, from which no other axis can be told.
+    first = result.status.ndim
+    largest = [jnp.max(jnp.abs(leaf), axis=tuple(range(first, leaf.ndim))) for leaf in jax.tree.leaves(projected)]
     return LeastSquaresResult(
         x=result.x,
         fun=output,  # pyright: ignore[reportArgumentType]
