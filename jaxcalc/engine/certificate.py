@@ -121,13 +121,15 @@ def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate
     least, most, index, margin, directions = spectrum(value, x, projected, free)
     # A held variable has a part in an eigenvector only where its eigenvalue is that of free ones.
     directions = jnp.where(free, directions, 0.0)
-    contradictory = _contradicts(value, x, jnp.stack([least, most]), directions, margin) | jnp.any(jnp.isnan(gradient))
+    contradictory = _contradicts(value, x, jnp.stack([least, most]), directions, margin)
+    # A maximum may drop a nan on its way, so the gradient itself is asked.
+    undefined = jnp.any(jnp.isnan(gradient)) & jnp.isfinite(value(x))
     least, most = (jnp.where(jnp.any(free), eigenvalue, 0.0) for eigenvalue in (least, most))
     at_bound = jnp.any((x <= lower) | (x >= upper))
     critical = jnp.isfinite(norm) & (norm <= gtol) & jnp.all((lower <= x) & (x <= upper))
     convex = (least > margin) | ~jnp.any(free)
     kinds = [
-        (contradictory & (critical | jnp.isnan(norm)), PointKind.CONTRADICTORY),
+        ((contradictory & critical) | undefined, PointKind.CONTRADICTORY),
         (~critical, PointKind.NOT_CRITICAL),
         (~jnp.isfinite(margin), PointKind.DEGENERATE),
         (convex & at_bound, PointKind.BOUND_MINIMUM),

@@ -6,7 +6,7 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
-from jaxcalc.methods.least_squares.factors import damped_solution, product
+from jaxcalc.methods.least_squares.factors import damped_solution, product, transposed_product
 
 
 def best_inside(
@@ -31,7 +31,7 @@ def best_inside(
     held = _stopped(x, box, unit, p)
     fixed = jnp.where(jnp.isnan(held), 0, held)
     free = jnp.isnan(held)
-    rest = jnp.where(free, gradient + _symmetric(factor, fixed), 0)
+    rest = jnp.where(free, gradient + transposed_product(factor, product(factor, fixed)), 0)
     others, _, _ = damped_solution(_free_block(gram, free), damping, D2, -rest)
     steepest = _steepest(gradient / D2, dot(gradient, gradient / D2), factor)
     best_trial, best, most = x, jnp.zeros_like(p), jnp.full_like(damping, -jnp.inf)
@@ -60,12 +60,6 @@ def _stopped(x: Array, box: Box, unit: Array, p: Array) -> Array:
 
 
 @kernel
-def _symmetric(factor: Array, step: Array) -> Array:
-    moved = product(factor, step)
-    return jnp.sum(factor * moved[:, None], axis=0)
-
-
-@kernel
 def _free_block(gram: Array, free: Array) -> Array:
     """Returns the matrix of the free variables; along the others it is the identity."""
     eye = jnp.eye(len(free), dtype=gram.dtype)[:, :, None]
@@ -76,5 +70,5 @@ def _free_block(gram: Array, free: Array) -> Array:
 def _steepest(direction: Array, slope: Array, factor: Array) -> Array:
     """Returns the step to the least value of the model along minus a direction."""
     moved = product(factor, direction)
-    curvature = jnp.sum(moved * moved, axis=0)
+    curvature = dot(moved, moved)
     return -jnp.where(curvature > 0, slope / curvature, 0) * direction

@@ -5,7 +5,7 @@ everything is written out number by number: a few arithmetic operations on L lan
 pass. Beyond that the loops of `lane_algebra` do the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -134,10 +134,14 @@ def squared(factor: Array) -> Array:
     if n > MOST_UNROLLED:
         add = lambda k, total: total + factor[k][:, None] * factor[k][None]  # noqa: E731
         return jax.lax.fori_loop(0, n, add, jnp.zeros_like(factor))
-    entries = {}
-    for i in range(n):
-        for j in range(i, n):
-            entries[i, j] = sum((factor[k, i] * factor[k, j] for k in range(1, i + 1)), factor[0, i] * factor[0, j])
+    return symmetric(
+        n, lambda i, j: sum((factor[k, i] * factor[k, j] for k in range(1, i + 1)), factor[0, i] * factor[0, j])
+    )
+
+
+def symmetric(n: int, entry: Callable[[int, int], Array]) -> Array:
+    """Returns the symmetric matrix (n, n, L) with these entries (L,), each of which is asked for once, with i <= j."""
+    entries = {(i, j): entry(i, j) for i in range(n) for j in range(i, n)}
     return jnp.stack([jnp.stack([entries[min(i, j), max(i, j)] for j in range(n)]) for i in range(n)])
 
 

@@ -17,7 +17,7 @@ from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
-from jaxcalc.methods.least_squares.factors import MOST_UNROLLED, triangle
+from jaxcalc.methods.least_squares.factors import MOST_UNROLLED, symmetric, triangle
 from jaxcalc.methods.least_squares.linearization import Linearization
 
 # A diagonal entry of R below this many n eps is zero up to rounding: the columns have length one.
@@ -62,9 +62,7 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
 @kernel
 def _gram(columns: Array) -> Array:
     """Returns J'J, (n, n, L)."""
-    n = len(columns)
-    entries = {(i, j): total(columns[i] * columns[j]) for i in range(n) for j in range(i, n)}
-    return jnp.stack([jnp.stack([entries[min(i, j), max(i, j)] for j in range(n)]) for i in range(n)])
+    return symmetric(len(columns), lambda i, j: total(columns[i] * columns[j]))
 
 
 @kernel
