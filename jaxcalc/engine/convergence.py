@@ -87,10 +87,9 @@ def _decided(family: Family, method: Method, lane: Lane, first: Array, state: An
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise if family.is_judged_by_gradient else None
-    promise = None if share is None else method.promise(state)
-    if share is not None and promise is not None:
+    if share is not None and at.promise is not None:
         free = at._replace(gradient=lane.box.reduced(at.x, at.gradient))
-        settled, spent = _outlook(method, promise, first, free, share)
+        settled, spent = _outlook(method, first, free, share)
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
@@ -100,18 +99,17 @@ def _decided(family: Family, method: Method, lane: Lane, first: Array, state: An
     return [(int(status), holds) for status, holds in decided]
 
 
-def _outlook(method: Method, promise: Array, first: Array, at: Iterate, share: Array) -> tuple[Array, Array]:
+def _outlook(method: Method, first: Array, at: Iterate, share: Array) -> tuple[Array, Array]:
     """Returns where no fall worth a step is promised, and where the method has stalled besides, (L,) each.
 
     Args:
         method: The method.
-        promise: By how much its model expects f to fall below the value at x, (L,).
         first: The value at the start, (L,).
-        at: Where the method stands, with the gradient of the free variables.
+        at: Where the method stands, with its promise and the gradient of the free variables.
         share: The share of the fall so far, first - value, that may still be promised.
     """
     change = jnp.sum(jnp.abs(at.gradient * at.x), axis=0)
-    settled, spent = _compared(at.nit, promise, change, first, at.value, share)
+    settled, spent = _compared(at.nit, at.promise, change, first, at.value, share)
     if not method.compares_variables:
         settled, spent = _compared_too(at.nit, settled, spent, change, first, at.value, share)
     return settled | (spent & at.stalled), spent & at.stalled

@@ -29,13 +29,18 @@ class Iterate(NamedTuple):
     gradient: Array  # (n, L), the gradient at x
     nit: Array  # (L,) int32, iterations so far; -1 before the start has been evaluated
     stalled: Array  # (L,), the method cannot go on from x
+    # (L,), by how much the method's own model of f expects f to fall below the value at x: infinite where the model
+    # knows no curvature yet or its step was cut short, None for a method without a model. Unlike a gradient, a promise
+    # can be compared with falls of f, so that no test of it depends on units.
+    promise: Any = None
 
     @classmethod
-    def at_start(cls, x0: Array) -> "Iterate":
-        """Returns the iterate whose first trial is the start x0, (n, L)."""
+    def at_start(cls, x0: Array, has_model: bool = False) -> "Iterate":
+        """Returns the iterate whose first trial is the start x0, (n, L), of a method that has a model of f or none."""
         lanes = x0.shape[1]
         value = jnp.full(lanes, jnp.inf, x0.dtype)
-        return cls(x0, x0, value, jnp.zeros_like(x0), jnp.full(lanes, -1, jnp.int32), jnp.zeros(lanes, bool))
+        nit, stalled = jnp.full(lanes, -1, jnp.int32), jnp.zeros(lanes, bool)
+        return cls(x0, x0, value, jnp.zeros_like(x0), nit, stalled, value if has_model else None)
 
     def moved(self, accepted: Array, evaluation: Evaluation) -> "Iterate":
         """Returns the iterate with x at the trial point in the lanes where that is accepted, (L,)."""
@@ -101,14 +106,6 @@ class Method(abc.ABC):
         There x is a saddle or a maximum, so a small gradient is no SUCCESS. Methods without Hessians never know.
         """
         return False
-
-    def promise(self, state: Any) -> Array | None:
-        """Returns by how much the method's own model of f expects f to fall below the value at x, (L,).
-
-        Infinite where the model knows no curvature yet, or where its step was cut short; None for a method without a
-        model. Unlike a gradient, a promise can be compared with falls of f, so that no test of it depends on units.
-        """
-        return None
 
     def most_evaluations(self, n: int) -> int:
         """Returns the most evaluations that an iteration in n variables may reasonably take.

@@ -3,7 +3,9 @@
 A step of such a method has three parts: `move` takes the evaluation and moves x to the trial where the search accepts
 it; the method says which direction it would take from there; `aim` begins a search along that direction, or along
 -D gradient where the direction is of no use. The method's state holds, besides the iterate, the `direction`, the
-`search`, whether the search is `fresh`, along -D gradient, and the `promise`: by how much f is expected to fall yet.
+`search`, and whether the search is `fresh`, along -D gradient. The promise of such a method is half of the slope up to
+the first trial of its search, for quasi-Newton methods g'Hg / 2; after a trial along -D gradient that was rejected it
+is the fall to the minimum of the parabola through this trial.
 """
 
 import dataclasses
@@ -36,13 +38,12 @@ NEARNESS = 1e-3
 class Move(NamedTuple):
     """What became of a trial."""
 
-    iterate: Iterate  # x, value, gradient and nit after the trial; `trial` and `stalled` are those before
+    iterate: Iterate  # x, value, gradient, nit and promise after the trial; `trial` and `stalled` are those before
     search: LineSearch
     accepted: Array  # (L,) the trial is the new x
     exhausted: Array  # (L,) the search has been given up
     s: Array  # (n, L) the step just taken, zero where there is none
     y: Array  # (n, L) the change of the gradient along it
-    promise: Array  # (L,) that of the search, or, after a trial along -D gradient, of the parabola through this trial
 
 
 class Aim(NamedTuple):
@@ -91,9 +92,9 @@ def move(
     if box.is_bounded:
         # A variable that was held has no part in s, and one that is held now may have an infinite slope.
         y = jnp.where((state.direction == 0) | ~jnp.isfinite(y), 0, y)
-    iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted)
-    promise = _promise_along(state.search, state.fresh & ~accepted, at.value, evaluation.value, slope, state.promise)
-    return Move(iterate, search, accepted, exhausted, s, y, promise)
+    promise = _promise_along(state.search, state.fresh & ~accepted, at.value, evaluation.value, slope, at.promise)
+    iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted, promise=promise)
+    return Move(iterate, search, accepted, exhausted, s, y)
 
 
 def aim(
@@ -127,7 +128,7 @@ def aim(
     first_step = jnp.asarray(first_step, xx.dtype)
     ended = move.accepted, move.exhausted
     begun, fresh, slope, step_length, promise = _begin(
-        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step, move.promise
+        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step, move.iterate.promise
     )
     search = line_search.begin(move.search, begun, move.iterate.value, slope, step_length)
     direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)

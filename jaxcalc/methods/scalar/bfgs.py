@@ -26,7 +26,6 @@ class BFGSState(NamedTuple):
     H: Array  # (n, n, L)
     fresh: Array  # (L,) H is not known yet: it stands for D times a number that the next pair (s, y) tells
     D: Array  # (n, L) the initial scaling
-    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -41,9 +40,9 @@ class BFGS(Method):
 
     def init(self, x0: Array, box: Box) -> BFGSState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
-        iterate, H = Iterate.at_start(x0), jnp.zeros((len(x0), *x0.shape), x0.dtype)
+        iterate, H = Iterate.at_start(x0, has_model=True), jnp.zeros((len(x0), *x0.shape), x0.dtype)
         search, fresh = line_search.at_rest(iterate.value), jnp.ones(x0.shape[1], bool)
-        return BFGSState(iterate, jnp.zeros_like(x0), search, H, fresh, jnp.ones_like(x0), promise=iterate.value)
+        return BFGSState(iterate, jnp.zeros_like(x0), search, H, fresh, jnp.ones_like(x0))
 
     def step(self, state: BFGSState, evaluation: Evaluation, box: Box) -> BFGSState:
         """Tests the trial; where it is accepted, updates H and begins a search along -H gradient."""
@@ -67,12 +66,8 @@ class BFGS(Method):
         trial, direction, search, fresh, promise = aim(
             moved, downhill, pair.fresh, state.direction, box, D=D, first_step=self.first_step
         )
-        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
-        return BFGSState(iterate, direction, search, H, fresh, D, promise)
-
-    def promise(self, state: BFGSState) -> Array:
-        """Returns g'Hg / 2; after a trial along -D g, what the parabola through this trial promises."""
-        return state.promise
+        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
+        return BFGSState(iterate, direction, search, H, fresh, D)
 
     def staying_in_basin(self) -> Method:
         """Returns the method with a short first step."""

@@ -30,7 +30,6 @@ class ConjugateGradientState(NamedTuple):
     direction: Array  # (n, L)
     search: LineSearch
     fresh: Array  # (L,) the search is along -gradient
-    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -44,9 +43,9 @@ class ConjugateGradient(Method):
 
     def init(self, x0: Array, box: Box) -> ConjugateGradientState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
-        iterate, fresh = Iterate.at_start(x0), jnp.ones(x0.shape[1], bool)
+        iterate, fresh = Iterate.at_start(x0, has_model=True), jnp.ones(x0.shape[1], bool)
         search = line_search.at_rest(iterate.value)
-        return ConjugateGradientState(iterate, jnp.zeros_like(x0), search, fresh, promise=iterate.value)
+        return ConjugateGradientState(iterate, jnp.zeros_like(x0), search, fresh)
 
     def step(self, state: ConjugateGradientState, evaluation: Evaluation, box: Box) -> ConjugateGradientState:
         """Tests the trial; where it is accepted, begins a search along a direction conjugate to the last."""
@@ -61,13 +60,9 @@ class ConjugateGradient(Method):
         trial, direction, search, fresh, promise = aim(
             moved, downhill, before.nit < 0, state.direction, box, step_length
         )
-        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
+        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
         fresh = jnp.where(moved.accepted | moved.exhausted, fresh, state.fresh)
-        return ConjugateGradientState(iterate, direction, search, fresh, promise)
-
-    def promise(self, state: ConjugateGradientState) -> Array:
-        """Returns half of the slope up to the next trial, the only length that is known."""
-        return state.promise
+        return ConjugateGradientState(iterate, direction, search, fresh)
 
 
 def conjugate_gradient() -> ConjugateGradient:

@@ -35,7 +35,6 @@ class LBFGSState(NamedTuple):
     history: History
     fresh: Array  # (L,) the search is along -D gradient and the history is to be forgotten
     D: Array  # (n, L) what the pairs of the history update to H
-    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -52,11 +51,11 @@ class LBFGS(Method):
 
     def init(self, x0: Array, box: Box) -> LBFGSState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
-        (n, lanes), iterate = x0.shape, Iterate.at_start(x0)
+        (n, lanes), iterate = x0.shape, Iterate.at_start(x0, has_model=True)
         pairs, numbers = jnp.zeros((self.history, n, lanes), x0.dtype), jnp.zeros((self.history, lanes), x0.dtype)
         history, search = History(pairs, pairs, numbers), line_search.at_rest(iterate.value)
         fresh = jnp.ones(lanes, bool)
-        return LBFGSState(iterate, jnp.zeros_like(x0), search, history, fresh, jnp.ones_like(x0), promise=iterate.value)
+        return LBFGSState(iterate, jnp.zeros_like(x0), search, history, fresh, jnp.ones_like(x0))
 
     def step(self, state: LBFGSState, evaluation: Evaluation, box: Box) -> LBFGSState:
         """Tests the trial; where it is accepted, remembers the pair and begins a search along -H gradient."""
@@ -68,12 +67,8 @@ class LBFGS(Method):
         trial, direction, search, fresh, promise = aim(
             moved, downhill, fresh, state.direction, box, D=D, first_step=self.first_step
         )
-        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
-        return LBFGSState(iterate, direction, search, history, fresh, D, promise)
-
-    def promise(self, state: LBFGSState) -> Array:
-        """Returns g'Hg / 2; after a trial along -D g, what the parabola through this trial promises."""
-        return state.promise
+        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
+        return LBFGSState(iterate, direction, search, history, fresh, D)
 
     def staying_in_basin(self) -> Method:
         """Returns the method with a short first step."""

@@ -27,7 +27,6 @@ class SteepestDescentState(NamedTuple):
     search: LineSearch
     fresh: Array  # (L,) the first length of the search is a guess from x alone
     values: Array  # (MEMORY, L) the values of the last iterates, the latest last
-    promise: Array  # (L,) by how much f is expected to fall below the value at x
 
 
 @register
@@ -42,10 +41,10 @@ class SteepestDescent(Method):
 
     def init(self, x0: Array, box: Box) -> SteepestDescentState:
         """Returns a state whose search, of length zero along zero, accepts the start if it is finite."""
-        lanes, iterate = x0.shape[1], Iterate.at_start(x0)
+        lanes, iterate = x0.shape[1], Iterate.at_start(x0, has_model=True)
         search, values = line_search.at_rest(iterate.value), jnp.full((MEMORY, lanes), -jnp.inf, x0.dtype)
         fresh = jnp.ones(lanes, bool)
-        return SteepestDescentState(iterate, jnp.zeros_like(x0), search, fresh, values, promise=iterate.value)
+        return SteepestDescentState(iterate, jnp.zeros_like(x0), search, fresh, values)
 
     def step(self, state: SteepestDescentState, evaluation: Evaluation, box: Box) -> SteepestDescentState:
         """Tests the trial; where it is accepted, begins a search along -gradient."""
@@ -54,15 +53,11 @@ class SteepestDescent(Method):
         at = moved.iterate
         length, unknown = _spectral_length(dot(moved.s, moved.s), dot(moved.s, moved.y), state.search)
         trial, direction, search, fresh, promise = aim(moved, -at.gradient, unknown, state.direction, box, length)
-        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh)
+        iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
         fresh = jnp.where(moved.accepted | moved.exhausted, fresh, state.fresh)
         later = jnp.concatenate([state.values[1:], at.value[None]])
         values = jnp.where(moved.accepted, later, state.values)
-        return SteepestDescentState(iterate, direction, search, fresh, values, promise)
-
-    def promise(self, state: SteepestDescentState) -> Array:
-        """Returns half of the slope up to the next trial, the only length that is known."""
-        return state.promise
+        return SteepestDescentState(iterate, direction, search, fresh, values)
 
     def default_maxiter(self, n: int) -> int:
         """Returns 10,000: the steps adapt to one curvature at a time, in any dimension."""

@@ -28,7 +28,6 @@ class TrustNCGState(NamedTuple):
     direction: Array  # (n, L) p, whose product with B is to be evaluated; zero where a trial is
     radius: Array  # (L,), zero before the first product
     predicted: Array  # (L,)
-    promise: Array  # (L,) the predicted fall, infinite while s is sought or the edge of the region cuts s short
     s: Array  # (n, L)
     Bs: Array  # (n, L)
     residual: Array  # (n, L) the model's gradient at s
@@ -54,11 +53,10 @@ class TrustNCG(Method):
         p = box.reduced(x0, -_disturbed(zeros, zero, jnp.ones(lanes, bool)))
         p = jnp.where((x0 > box.lower) & (x0 < box.upper), p, 0) if box.is_bounded else p
         return TrustNCGState(
-            iterate=Iterate.at_start(x0),
+            iterate=Iterate.at_start(x0, has_model=True),
             direction=p,
             radius=zero,
             predicted=zero,
-            promise=jnp.full_like(zero, jnp.inf),
             s=zeros,
             Bs=zeros,
             residual=-p,
@@ -90,15 +88,9 @@ class TrustNCG(Method):
         steepest = jnp.maximum(state.steepest, jnp.sqrt(dot(g, g)))
         indefinite = jnp.where(solving, walk.indefinite, state.indefinite & ~accepted)
         promise = jnp.where(trying, predicted, jnp.inf)
-        promise = kept_promise(state.promise, accepted, dot(s, s), radius, promise)
-        iterate = at._replace(trial=trial, stalled=stalled)
-        return TrustNCGState(
-            iterate, direction, radius, predicted, promise, s, Bs, residual, products, steepest, indefinite
-        )
-
-    def promise(self, state: TrustNCGState) -> Array:
-        """Returns the fall to the model's minimum; infinite while that is sought, or cut off by the region's edge."""
-        return state.promise
+        promise = kept_promise(old.promise, accepted, dot(s, s), radius, promise)
+        iterate = at._replace(trial=trial, stalled=stalled, promise=promise)
+        return TrustNCGState(iterate, direction, radius, predicted, s, Bs, residual, products, steepest, indefinite)
 
     def most_evaluations(self, n: int) -> int:
         """Returns 50 + n: an iteration takes up to n products."""

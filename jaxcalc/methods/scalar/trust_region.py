@@ -31,7 +31,6 @@ class TrustRegionState(NamedTuple):
     radius: Array  # (L,)
     shift: Array  # (L,) lambda of the last step
     predicted: Array  # (L,) m(0) - m(trial - x), at least 0
-    promise: Array  # (L,) the fall to the model's minimum, infinite while the edge of the region cuts the steps short
     indefinite: Array  # (L,) the Hessian of the free variables has a negative eigenvalue
     D: Array  # (n, L) the initial scaling; the region is |s / root of D| <= radius
 
@@ -50,7 +49,9 @@ class TrustRegion(Method):
         lanes = x0.shape[1]
         zeros, hessian = jnp.zeros(lanes, x0.dtype), jnp.zeros((len(x0), *x0.shape), x0.dtype)
         never = jnp.zeros(lanes, bool)
-        return TrustRegionState(Iterate.at_start(x0), hessian, zeros, zeros, zeros, zeros, never, D=jnp.ones_like(x0))
+        return TrustRegionState(
+            Iterate.at_start(x0, has_model=True), hessian, zeros, zeros, zeros, never, D=jnp.ones_like(x0)
+        )
 
     def step(self, state: TrustRegionState, evaluation: WithHessian, box: Box) -> TrustRegionState:
         """Tests the trial by the model's prediction, adapts the radius and minimises the model in the new region."""
@@ -70,18 +71,14 @@ class TrustRegion(Method):
         radius = adapted_radius(state, ratio, jnp.sqrt(dot(step, step)), first)
         s, shift = solve_subproblem(model, g, radius, state.shift)
         aimed, predicted = _best_inside(z, g, model, s, radius, shift, box)
-        promise = kept_promise(state.promise, accepted, dot(s, s), radius, predicted)
+        promise = kept_promise(old.promise, accepted, dot(s, s), radius, predicted)
         trial = unit * aimed
-        iterate = at._replace(trial=trial, stalled=lost | jnp.all(trial == at.x, axis=0))
-        return TrustRegionState(iterate, hessian, radius, shift, predicted, promise, _is_indefinite(model), D)
+        iterate = at._replace(trial=trial, stalled=lost | jnp.all(trial == at.x, axis=0), promise=promise)
+        return TrustRegionState(iterate, hessian, radius, shift, predicted, _is_indefinite(model), D)
 
     def for_size(self, n: int) -> Method:
         """Returns conjugate gradients in the same region where the Hessian would be large."""
         return self if n <= MOST_DENSE else trust_ncg()
-
-    def promise(self, state: TrustRegionState) -> Array:
-        """Returns the fall to the model's minimum, infinite while the edge of the region cuts the steps short."""
-        return state.promise
 
     def has_negative_curvature(self, state: TrustRegionState) -> Array:
         """Returns where the Hessian of the free variables is indefinite: the model's minimiser moves along it."""
