@@ -218,8 +218,9 @@ def test_the_box_is_that_of_the_start_s_own_dtype():
 @pytest.mark.parametrize(
     ("bounds", "error", "match"),
     [
-        ([(0, 1), (0, 1)], TypeError, "low for low"),
-        (((0, 1), (0, 1)), TypeError, "form of x:"),
+        ([(0, 1), (0, 1)], TypeError, "two pairs .low, high. or the two sides"),
+        (((0, 1), (0, 1)), TypeError, "two pairs .low, high. or the two sides"),
+        ([(0, 1)] * 3, TypeError, "pairs .low, high., one for each variable"),
         ((0, 1, 2), TypeError, "pair"),
         (0.0, TypeError, "pair"),
         ((jnp.zeros(3), None), ValueError, "broadcast"),
