@@ -149,7 +149,7 @@ def _tangent_of_result(
 
 def _box_in_lanes(family: Family, problem: Problem) -> Any:
     """Returns the box of all problems, sides (n, N)."""
-    sides = (jnp.broadcast_to(family.ravel(side), (family.n, problem.count)) for side in problem.box)
+    sides = (jnp.broadcast_to(family.ravel(side), (family.n, problem.rows)) for side in problem.box)
     return type(problem.box)(*sides)
 
 
