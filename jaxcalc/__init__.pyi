@@ -33,6 +33,8 @@ from .network.landscape import loss_landscape as loss_landscape
 from .network.range_test import learning_rate_range_test as learning_rate_range_test
 from .network.sgd import sgd as sgd
 from .optimize.certify import certify as certify
+from .optimize.curve_fit import curve_fit as curve_fit
+from .optimize.fitting.result import CurveFitResult as CurveFitResult
 from .optimize.least_squares import least_squares as least_squares
 from .optimize.least_squares import least_squares_many as least_squares_many
 from .optimize.least_squares_result import LeastSquaresResult as LeastSquaresResult
