@@ -1,4 +1,5 @@
 from . import methods as methods
+from . import models as models
 from . import network as network
 from . import plots as plots
 from . import problems as problems

@@ -29,7 +29,7 @@ from jaxcalc.optimize.least_squares_result import as_least_squares_result
 SCIPY_METHODS = ("lm", "trf", "dogbox")
 # What SciPy's other keywords have for a counterpart.
 INSTEAD = {
-    "full_output": "the result holds what SciPy returns beside popt and pcov: fit.result has fun, nfev, status, message",
+    "full_output": "what SciPy returns beside popt and pcov is in fit.result: fun, nfev, status, message",
     "jac": "the model is differentiated exactly: leave jac out",
     "Dfun": "the model is differentiated exactly: leave Dfun out",
     "epsfcn": "derivatives are exact here: leave it out",
@@ -188,7 +188,7 @@ def _finished(
     arrays = (fit.x, pcov, fit, covariances.degrees)
     if not data.is_batch:
         arrays = jax.tree.map(lambda leaf: leaf[0], arrays)
-    is_absolute = absolute and problem.shared[1].loss == "linear" or family is CountCurve
+    is_absolute = (absolute and problem.shared[1].loss == "linear") or family is CountCurve
     return CurveFitResult(*arrays, problem, model, family, names, is_absolute, data.is_batch)
 
 

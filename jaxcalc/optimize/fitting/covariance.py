@@ -62,7 +62,9 @@ def _covariances(
     family_type, absolute = static
     family = family_type.for_queue(family_type.prepared(functions[0]), problem)
     count = problem.count
-    sides = Box(*(jnp.broadcast_to(side, (count, family.n)) for side in problem.box)) if problem.box.is_bounded else Box()
+    sides = (
+        Box(*(jnp.broadcast_to(side, (count, family.n)) for side in problem.box)) if problem.box.is_bounded else Box()
+    )
 
     def of_one(rows: tuple) -> tuple[Covariances, Array, Array, Array]:
         x, gradient, args, box = rows
@@ -88,9 +90,20 @@ def _covariances(
     with jax.default_matmul_precision("highest"):
         if count != 1:
             keep = lambda rows: of_one(rows)[0]  # noqa: E731
-            return jax.lax.map(keep, rows, batch_size=BLOCK) if count > BLOCK else jax.vmap(keep)(rows)
+            return jax.vmap(keep)(rows) if count <= BLOCK else _in_blocks(keep, rows, count)
         found, jacobian, r, points = jax.vmap(of_one)(rows)
     return found._replace(rows=FitRows(jnp.zeros(1, r.dtype), r, jacobian, points, r))
+
+
+def _in_blocks(of_one: Callable, rows: tuple, count: int) -> Covariances:
+    """Returns what `jax.lax.map` with batch_size does, but traces and compiles one block's size alone."""
+
+    def of_block(block: Array) -> Covariances:
+        index = jnp.minimum(block * BLOCK + jnp.arange(BLOCK), count - 1)
+        return jax.vmap(of_one)(jax.tree.map(lambda leaf: leaf[index], rows))
+
+    blocks = jax.lax.map(of_block, jnp.arange(-(-count // BLOCK)))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], blocks)
 
 
 def _linear(residuals: Residuals, columns: Array) -> tuple[Array, Array, bool, Any, Any]:

@@ -133,8 +133,8 @@ def _ydata(ydata: Any) -> tuple[Array, Array | None]:
     y = _numbers("ydata", ydata)
     if y.ndim not in (1, 2) or 0 in y.shape[-1:]:
         raise ValueError(
-            f"ydata has shape {y.shape}; it must be (m,), the m points of one fit, or (N, m), those of N fits. Pictures "
-            "are flattened: ydata.reshape(N, -1)."
+            f"ydata has shape {y.shape}; it must be (m,), the m points of one fit, or (N, m), those of N fits. "
+            "Pictures are flattened: ydata.reshape(N, -1)."
         )
     return y, masked
 

@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from jaxcalc.core.arguments import arrays, one_of
 from jaxcalc.core.programs import compiled
-from jaxcalc.engine.family.curve import CountCurve, values_of
+from jaxcalc.engine.family.curve import values_of
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.problem import Problem
 from jaxcalc.engine.status import Status
@@ -228,11 +228,7 @@ class CurveFitResult:
         return Interval(*ends) if self.is_batch else Interval(ends[0][0], ends[1][0])
 
 
-
-
-def _predictions(
-    functions: Sequence[Callable], is_own: bool, popt: Array, pcov: Array, x: Any
-) -> tuple[Array, Array]:
+def _predictions(functions: Sequence[Callable], is_own: bool, popt: Array, pcov: Array, x: Any) -> tuple[Array, Array]:
     """Returns the values (N, ...) and their standard errors."""
 
     def of_one(p: Array, covariance: Array, x: Any) -> tuple[Array, Array]:
