@@ -46,3 +46,4 @@ from .optimize.multistart.result import Minima as Minima
 from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
+from .optimize.standard_errors import standard_errors as standard_errors
