@@ -33,6 +33,8 @@ from .network.comparison import Comparison as Comparison
 from .network.landscape import loss_landscape as loss_landscape
 from .network.range_test import learning_rate_range_test as learning_rate_range_test
 from .network.sgd import sgd as sgd
+from .optimize.bootstrap import BootstrapResult as BootstrapResult
+from .optimize.bootstrap import bootstrap as bootstrap
 from .optimize.certify import certify as certify
 from .optimize.curve_fit import curve_fit as curve_fit
 from .optimize.fitting.result import CurveFitResult as CurveFitResult

@@ -7,7 +7,7 @@ between the candidates can hold a guess up.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,7 @@ class Model(Protocol):
         ...
 
 
-F = TypeVar("F", bound=Callable)
-
-
-def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Callable[[F], Model]:
+def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Callable[[Callable], Model]:
     """Returns a decorator that gives a curve `names`, those of its parameters, and `guess`.
 
     Args:
@@ -44,9 +41,9 @@ def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Cal
             return one(x, y)
         return jax.vmap(one, (0 if x.ndim > dimensions else None, 0))(x, y)
 
-    def decorate(curve: F) -> Model:
+    def decorate(curve: Callable) -> Model:
         model = cast(Any, curve)
-        code = curve.__code__
+        code = model.__code__
         model.names = code.co_varnames[1 : code.co_argcount]
         model.guess = guess
         return model

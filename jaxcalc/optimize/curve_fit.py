@@ -185,11 +185,11 @@ def _finished(
     fit: Any, pcov: Array, covariances: Covariances,
 ) -> CurveFitResult:  # fmt: skip
     _warn(fit, covariances.undetermined)
-    arrays = (fit.x, pcov, fit, covariances.degrees)
+    popt, degrees = fit.x, covariances.degrees
     if not data.is_batch:
-        arrays = jax.tree.map(lambda leaf: leaf[0], arrays)
+        popt, pcov, fit, degrees = jax.tree.map(lambda leaf: leaf[0], (popt, pcov, fit, degrees))
     is_absolute = (absolute and problem.shared[1].loss == "linear") or family is CountCurve
-    return CurveFitResult(*arrays, problem, model, family, names, is_absolute, data.is_batch)
+    return CurveFitResult(popt, pcov, fit, degrees, problem, model, family, names, is_absolute, data.is_batch)
 
 
 def _warn(fit: Any, undetermined: Array) -> None:

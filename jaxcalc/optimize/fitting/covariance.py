@@ -111,7 +111,8 @@ def _linear(residuals: Residuals, columns: Array) -> tuple[Array, Array, bool, A
     if residuals.loss == "linear":
         r, columns, _ = residuals.linear_problem(columns)
         return r, columns, False, None, None
-    present, scale = residuals.is_present, residuals.f_scale
+    present = residuals.is_present
+    scale: Any = residuals.f_scale
     r = residuals.vector
     if present is not None:
         r, columns = jnp.where(present, r, 0), jnp.where(present, columns, 0)

@@ -14,7 +14,7 @@ from jaxcalc.core.arguments import arrays, as_floating, function_name, one_of, r
 from jaxcalc.core.tracing import explained
 from jaxcalc.engine.family.curve import Points
 
-NAN_POLICIES = (None, "propagate", "omit", "raise")
+NAN_POLICIES = ("propagate", "omit", "raise")
 PAD = "Pad shorter data to one length with NaN and give nan_policy='omit', or give mask, True for points that count."
 
 
@@ -43,7 +43,7 @@ def data_of(
     model: Callable, n: int, xdata: Any, ydata: Any, sigma: Any, mask: Any, nan_policy: Any, check_finite: Any
 ) -> Data:
     """Returns the data of a fit of a model with n parameters; raises an error that says the mend."""
-    one_of("nan_policy", nan_policy, NAN_POLICIES)
+    one_of("nan_policy", "propagate" if nan_policy is None else nan_policy, NAN_POLICIES)
     y, masked = _ydata(ydata)
     is_batch = y.ndim == 2
     y = jnp.atleast_2d(y)

@@ -117,8 +117,8 @@ def _refit(
 ) -> OptimizeResult:  # fmt: skip
     """Returns the fits in which parameter j[k] of problem k is held at value[k]."""
     held = np.arange(x.shape[1]) == j[:, None]
-    x, lower, upper = (jnp.asarray(np.where(held, value[:, None], a), dtype) for a in (x, lower, upper))
-    return solve_all([model], [queue._replace(x0=x, box=Box(lower, upper))], Options(family=family))[0]
+    start, *sides = (jnp.asarray(np.where(held, value[:, None], a), dtype) for a in (x, lower, upper))
+    return solve_all([model], [queue._replace(x0=start, box=Box(*sides))], Options(family=family))[0]
 
 
 def _advanced(
