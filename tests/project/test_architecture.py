@@ -29,6 +29,7 @@ LAYERS = [
     "problems",
     "plots",
     "network",
+    "streaming",
     "command",
 ]
 MODULES = sorted(
