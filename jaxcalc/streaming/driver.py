@@ -15,6 +15,10 @@ from jaxcalc.streaming.work import Receipt, Work, solve_chunk, stop_writing
 
 # How often a chunk that raises is tried again.
 RETRIES = 2
+BROKEN = (
+    "a worker died, and its pool takes no more tasks; what was written before is kept, and the same call goes on. "
+    'executor="processes" starts a new worker in the place of one that dies.'
+)
 EXECUTORS = {"threads": threads, "processes": processes}
 # How often, in seconds, the loop looks whether it is to stop; a wait without an end cannot be interrupted everywhere.
 HEARTBEAT = 0.2
@@ -98,7 +102,7 @@ class Loop:
     """
 
     def __init__(
-        self, work: Work, problems: Table | Maker, workers: Workers, solved: int, report: Callable[[Progress], None]
+        self, work: Work, problems: Table | Maker, workers: Workers, solved: int, report: Callable[[Progress], Any]
     ):
         self.work, self.problems, self.workers, self.report = work, problems, workers, report
         self.solved, self.successes = solved, 0
@@ -143,7 +147,10 @@ class Loop:
             except Exception as error:
                 return self._took_badly(chunk, f"{type(error).__name__}: {error}", again)
         slots = (self.workers.executor.slots,) if isinstance(self.workers.executor, Threads) else ()
-        future = self.workers.executor.submit(solve_chunk, self._sent, chunk, rows, *slots, **self.workers.options)
+        try:
+            future = self.workers.executor.submit(solve_chunk, self._sent, chunk, rows, *slots, **self.workers.options)
+        except BrokenExecutor as error:
+            raise StoreError(BROKEN) from error
         self._under_way[future] = chunk
 
     def _take(self, future: Future, chunk: int, again: deque) -> None:
@@ -154,10 +161,7 @@ class Loop:
             raise
         except BrokenExecutor as error:
             if not isinstance(self.workers.executor, Processes):
-                raise StoreError(
-                    "a worker died, and its pool takes no more tasks; what was written before is kept. "
-                    'executor="processes" starts a new worker in its place.'
-                ) from error
+                raise StoreError(BROKEN) from error
             receipt = Receipt(chunk, 0, 0, "the process that solved it died again and again")
         except Exception as error:
             receipt = Receipt(chunk, 0, 0, f"{type(error).__name__}: {error}")
@@ -184,7 +188,7 @@ class Loop:
 
 
 @contextlib.contextmanager
-def reporting(progress: Any, count: int, solved: int) -> Iterator[Callable[[Progress], None]]:
+def reporting(progress: Any, count: int, solved: int) -> Iterator[Callable[[Progress], Any]]:
     """Returns a context in which progress is shown: by tqdm in a terminal, by the caller's function, or not at all.
 
     Args:

@@ -6,7 +6,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +50,7 @@ class Run(NamedTuple):
         rerun: "failures" or None.
         verify: Whether every byte of the store is read first.
         progress: Whether progress is shown, or a function.
+        note: What the store is to remember of the command that has begun the run, as JSON.
     """
 
     count: int | None
@@ -60,6 +61,7 @@ class Run(NamedTuple):
     rerun: str | None
     verify: bool
     progress: Any
+    note: Mapping | None = None
 
 
 class Kind(NamedTuple):
@@ -393,6 +395,15 @@ def timed_chunk_size(solver: Solver, source: Table | Maker, bytes_each: int, wor
     return min(max(2 ** int(np.log2(max(most, 1))), few), source.count)
 
 
+def interruptible(function: Callable, *args: Any) -> Any:
+    """Returns function(*args), called in a thread: XLA's compiler would keep this one from hearing Ctrl-C."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        return thread.submit(function, *args).result()
+    finally:
+        thread.shutdown(wait=False)
+
+
 def _parted_like(x0: Any, value: Any, parted: Callable) -> Any:
     """Returns an option of the form of x, or a pair of such, with `Own` for leaves that have a problem axis."""
     forms = jax.tree.map(lambda leaf: leaf.ndim, x0)
@@ -427,17 +438,24 @@ def _opened(
         return _reopened(store, about, source.count, run)
     if run.rerun:
         raise StoreError(f"{_name(store)} does not exist, so that there are no failures to run again.")
-    with modes(about["configuration"]):
-        layout = solver.layout_of(one, max(run.chunk_size or 1, 1), source.count)
-        if run.chunk_size is None:
-            sizes = [np.prod(shape, dtype=int) * np.dtype(dtype).itemsize for shape, dtype in layout.fields.values()]
-            bytes_each = int(sum(sizes)) + sum(leaf.nbytes for leaf in jax.tree.leaves(one))
-            size = timed_chunk_size(solver, source, bytes_each, workers) if source.count else 1
-        else:
-            size = whole_number("chunk_size", run.chunk_size, 1)
-    layout = Layout(source.count, size, layout.fields | {RUN: ((), "uint8")})
-    store.create(layout, {"run": about, "reruns": []})
+    layout = interruptible(_new_layout, about["configuration"], solver, source, one, run.chunk_size, workers)
+    about = {"run": about, "reruns": []}
+    store.create(layout, about if run.note is None else about | {"command": run.note})
     return layout, 0
+
+
+def _new_layout(
+    configuration: Mapping, solver: Solver, source: Table | Maker, one: Rows, chunk_size: int | None, workers: int
+) -> Layout:
+    """Returns the layout of a new store, whose chunk size is chosen where the caller has not given one."""
+    size = None if chunk_size is None else whole_number("chunk_size", chunk_size, 1)
+    with modes(configuration):
+        fields = solver.layout_of(one, size or 1, source.count).fields
+        if size is None:
+            sizes = [int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize for shape, dtype in fields.values()]
+            bytes_each = sum(sizes) + sum(leaf.nbytes for leaf in jax.tree.leaves(one))
+            size = timed_chunk_size(solver, source, bytes_each, workers) if source.count else 1
+    return Layout(source.count, size, fields | {RUN: ((), "uint8")})
 
 
 def _reopened(store: Store, about: dict, count: int, run: Run) -> tuple[Layout, int]:
