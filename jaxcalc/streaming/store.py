@@ -119,16 +119,15 @@ class Store(Protocol):
         """Returns the message of a failed chunk."""
         ...
 
-    def damaged(self, every_byte: bool = False) -> list[int]:
-        """Returns the written chunks whose data is cut short or, where every byte is read, has a wrong checksum."""
+    def recover(self, every_byte: bool = False) -> None:
+        """Removes what a run that died has left unfinished, and forgets written chunks whose data is damaged.
+
+        Data is damaged where a file is missing or cut short or, if every byte is to be read, has a wrong checksum.
+        """
         ...
 
     def forget(self, chunk: int) -> None:
         """Marks a chunk as unwritten."""
-        ...
-
-    def clean(self) -> None:
-        """Removes the unfinished files that a run which died has left; no run may be writing."""
         ...
 
     def lock(self) -> Any:
@@ -218,17 +217,13 @@ class MemoryStore:
         """Returns the message of a failed chunk."""
         return self._errors.get(chunk, "")
 
-    def damaged(self, every_byte: bool = False) -> list[int]:
-        """Returns no chunks: memory is not cut short."""
-        return []
+    def recover(self, every_byte: bool = False) -> None:
+        """Does nothing: memory is not cut short, and a run that dies takes it along."""
 
     def forget(self, chunk: int) -> None:
         """Marks a chunk as unwritten."""
         self._errors.pop(chunk, None)
         self._done[chunk] = 0
-
-    def clean(self) -> None:
-        """Does nothing: a run that dies takes the memory with it."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -370,25 +365,30 @@ class ZarrStore:
         """
         lines = np.zeros((self.layout().chunks, COLUMNS), np.int32)
         folder = self.path / DONE / "c"
-        for entry in os.scandir(folder) if folder.exists() else ():
-            with suppress(OSError, ValueError):
-                whole = Path(entry.path, "0").read_bytes()
-                if entry.name.isdigit() and len(whole) == lines[0].nbytes + CHECKSUM_BYTES:
-                    lines[int(entry.name)] = np.frombuffer(whole[:-CHECKSUM_BYTES], "<i4")
+        for name in os.listdir(folder) if folder.exists() else ():
+            whole = _content(f"{folder}{os.sep}{name}{os.sep}0", 2 * lines[0].nbytes)
+            if name.isdigit() and len(whole) == lines[0].nbytes + CHECKSUM_BYTES:
+                lines[int(name)] = np.frombuffer(whole[:-CHECKSUM_BYTES], "<i4")
         return lines
 
     def error(self, chunk: int) -> str:
         """Returns the message of a failed chunk."""
         return bytes(self.read(ERRORS, chunk, chunk + 1)[0]).rstrip(b"\0").decode(errors="replace")
 
-    def damaged(self, every_byte: bool = False) -> list[int]:
-        """Returns the written chunks whose data is cut short or, where every byte is read, has a wrong checksum."""
+    def recover(self, every_byte: bool = False) -> None:
+        """Removes what a run that died has left unfinished, and forgets written chunks whose data is damaged."""
+        state = self.done()[:, 0]
+        self._remove_unfinished_files(np.flatnonzero(state != WRITTEN).tolist())
+        for chunk in self._damaged(np.flatnonzero(state == WRITTEN).tolist(), every_byte):
+            self.forget(chunk)
+
+    def _damaged(self, chunks: list[int], every_byte: bool) -> set[int]:
+        """Returns those of the chunks with a file that is missing or short or, on request, has a wrong checksum."""
         layout, found = self.layout(), set()
-        written = np.flatnonzero(self.done()[:, 0] == WRITTEN).tolist()
         for name, (shape, dtype) in layout.fields.items():
             size = layout.chunk_size * int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize + CHECKSUM_BYTES
             root, tail = f"{self.path / name}{os.sep}c{os.sep}", f"{os.sep}0" * len(shape)
-            for chunk in written:
+            for chunk in chunks:
                 try:
                     whole = os.stat(f"{root}{chunk}{tail}").st_size == size
                     if whole and every_byte:
@@ -397,16 +397,15 @@ class ZarrStore:
                     whole = False
                 if not whole:
                     found.add(chunk)
-        return sorted(found)
+        return found
 
     def forget(self, chunk: int) -> None:
         """Marks a chunk as unwritten."""
         for name in (DONE, ERRORS):
             (self.path / name / "c" / str(chunk) / "0").unlink(missing_ok=True)
 
-    def clean(self) -> None:
-        """Removes the unfinished files that a run which died has left; no run may be writing."""
-        unwritten = set(np.flatnonzero(self.done()[:, 0] != WRITTEN).tolist())
+    def _remove_unfinished_files(self, unwritten: list[int]) -> None:
+        """Removes the files that Zarr had begun, but not yet moved to their places, when a run died."""
         names = {name: bool(shape) for name, (shape, _) in self.layout().fields.items()} | {DONE: True, ERRORS: True}
         for name, is_nested in names.items():
             root = self.path / name / "c"
@@ -472,6 +471,18 @@ def writing(path: Path) -> Iterator[None]:
             f"the store {path} cannot be written: {error.strerror or error}. {mend}: what was written before is kept, "
             "and a run with resume=True goes on from there."
         ) from error
+
+
+def _content(path: str, most: int) -> bytes:
+    """Returns the first bytes of a file, none where there is no such file; for very many small files."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, most)
+    finally:
+        os.close(file)
 
 
 def _as_attribute(layout: Layout, about: Mapping) -> dict:

@@ -474,9 +474,7 @@ def _reopened(store: Store, about: dict, count: int, run: Run) -> tuple[Layout, 
             f"{_name(store)} belongs to a different run: {'; '.join(found)}. Choose another path, or run what the "
             "store was begun with."
         )
-    store.clean()
-    for chunk in store.damaged(run.verify):
-        store.forget(chunk)
+    store.recover(run.verify)
     if not run.rerun:
         return layout, 0
     record = {name: about[name] for name in MAY_DIFFER}
