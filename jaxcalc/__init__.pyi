@@ -3,6 +3,7 @@ from . import models as models
 from . import network as network
 from . import plots as plots
 from . import problems as problems
+from . import streaming as streaming
 from ._version import __version__ as __version__
 from .calculus import rules as rules
 from .calculus.critical_points import CriticalPoints as CriticalPoints
@@ -49,3 +50,7 @@ from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
 from .optimize.standard_errors import standard_errors as standard_errors
+from .streaming.results import StreamResults as StreamResults
+from .streaming.results import open_results as open_results
+from .streaming.stream import least_squares_stream as least_squares_stream
+from .streaming.stream import minimize_stream as minimize_stream

@@ -4,6 +4,7 @@ typer and rich are imported when the command runs: without them, `main` says wha
 """
 
 import csv
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from jaxcalc import plots, problems
 from jaxcalc._version import __version__
-from jaxcalc.command import demo, digit_comparison
+from jaxcalc.command import demo, digit_comparison, streams
 from jaxcalc.command.page import page
 from jaxcalc.core.platform import device_name
 from jaxcalc.engine.status import Status
@@ -37,11 +38,19 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError:
         sys.exit(MISSING)
-    application()()
+    try:
+        application()()
+    except SystemExit as end:
+        if end.code != streams.INTERRUPTED:
+            raise
+        # An ordinary end would wait for the threads that still compute.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(streams.INTERRUPTED)
 
 
 def application() -> "Typer":
-    """Returns the command as an application of typer, with `demo` and `compare` as its commands."""
+    """Returns the command as an application of typer, with its commands: demo, compare, run, resume, status."""
     import typer
     from rich.console import Console
 
@@ -89,6 +98,7 @@ def application() -> "Typer":
         )
 
     _add_compare(app)
+    streams.add_commands(app)
     return app
 
 

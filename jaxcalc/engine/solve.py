@@ -54,6 +54,11 @@ def solve_all(functions: Sequence[Callable], problems: Sequence[Problem], option
     return [result]
 
 
+def solve_on_devices(fun: Callable, problem: Problem, options: Options, devices: tuple) -> OptimizeResult:
+    """Solves a queue in equal parts, one on each device, whose loops are separate: no part waits for another."""
+    return compiled(_solve_on_devices, [fun])((options, devices), problem)
+
+
 def certify(
     fun: Callable, family: type[Family], x: Any, args: tuple, shared: tuple, box: Box, gtol: Any
 ) -> Certificate:
@@ -75,6 +80,24 @@ def _solve_one(functions: Sequence[Callable], options: Options, problem: Problem
 
 def _solve_all(functions: Sequence[Callable], options: Options, problems: list[Problem]) -> list[OptimizeResult]:
     return [_solve(fun, options, problem) for fun, problem in zip(functions, problems, strict=True)]
+
+
+def _solve_on_devices(functions: Sequence[Callable], static: tuple, problem: Problem) -> OptimizeResult:
+    options, devices = static
+    own, count = jax.P("problems"), problem.rows
+    specs = jax.tree.map(lambda leaf: own if leaf.ndim and len(leaf) == count > 1 else jax.P(), problem)
+    specs = specs._replace(
+        method=jax.tree.map(lambda leaf: jax.P(), problem.method),
+        x0=jax.tree.map(lambda leaf: own, problem.x0),
+        args=jax.tree.map(lambda leaf: own, problem.args),
+        shared=jax.tree.map(lambda leaf: jax.P(), problem.shared),
+    )
+    mesh = jax.sharding.Mesh(devices, ("problems",))
+
+    def solve(queue: Problem) -> OptimizeResult:
+        return _solve(functions[0], options, queue)
+
+    return jax.shard_map(solve, mesh=mesh, in_specs=(specs,), out_specs=own)(problem)
 
 
 def _certify(functions: Sequence[Callable], options: Options, problem: Problem) -> Certificate:

@@ -12,6 +12,7 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.devices import as_devices, shared_out
 from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def minimize_many(
     has_aux: bool = False,
     unconverged: str = "nan",
     certify: bool = False,
+    devices: Any = None,
     **scipy: Any,
 ) -> Any:
     """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
@@ -158,6 +160,8 @@ def minimize_many(
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
             those of the formula at the last point.
         certify: Whether to say of every x what kind of point it is, as `certify` does, in `result.certificate`.
+        devices: Devices to share the problems out to in equal parts, such as jax.devices(); each runs a loop of its
+            own, with `lanes` lanes, and the result stays where it was computed. By default one device solves all.
         scipy: SciPy's other keywords, as in `minimize`.
 
     shared, method, bounds, scale, gtol, maxiter, maxfev, ftol and xtol may be lists of length k where fun is one; a
@@ -192,6 +196,10 @@ def minimize_many(
         given = translated("minimize_many", scipy, given)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
+    if devices is not None:
+        if isinstance(fun, list | tuple):
+            raise ValueError("devices share out the problems of one function; fun is a list of functions.")
+        return shared_out(functions[0], _queue("", **given), options, as_devices(devices))
     if not isinstance(fun, list | tuple):
         return solve_all(functions, [_queue("", **given)], options)[0]
     count = len(functions)

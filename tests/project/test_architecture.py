@@ -30,6 +30,7 @@ LAYERS = [
     "models",
     "plots",
     "network",
+    "streaming",
     "command",
 ]
 MODULES = sorted(
