@@ -12,6 +12,8 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.constraints import asks_for_nothing
+from jaxcalc.optimize.constrained import minimize_constrained, minimize_many_constrained
 from jaxcalc.optimize.scipy_keywords import translated
 
 if TYPE_CHECKING:
@@ -23,14 +25,16 @@ def minimize(
     x0: Any,
     args: Any = (),
     *,
-    method: "str | Method | optax.GradientTransformation" = "bfgs",
+    method: "str | Method | optax.GradientTransformation | None" = None,
     bounds: Any = None,
+    constraints: Any = (),
     scale: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
     maxfev: int | Array | None = None,
     ftol: float | Array | None = None,
     xtol: float | Array | None = None,
+    ctol: float | Array | None = None,
     history: int = 0,
     has_aux: bool = False,
     unconverged: str = "nan",
@@ -90,6 +94,10 @@ def minimize(
     given = {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
     if scipy:
         given = translated("minimize", scipy, given)
+    if not asks_for_nothing(constraints):
+        arguments = {"args": args, "method": method, "bounds": bounds, "scale": scale, "ctol": ctol}
+        options = _options(history, has_aux, unconverged)
+        return minimize_constrained(fun, x0, constraints, options, **arguments, **given)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
@@ -107,14 +115,16 @@ def minimize_many(
     args: Any = (),
     *,
     shared: Any = (),
-    method: Any = "bfgs",
+    method: Any = None,
     bounds: Any = None,
+    constraints: Any = (),
     scale: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
     maxfev: Any = None,
     ftol: Any = None,
     xtol: Any = None,
+    ctol: Any = None,
     lanes: int | None = None,
     history: int = 0,
     has_aux: bool = False,
@@ -192,6 +202,8 @@ def minimize_many(
         given = translated("minimize_many", scipy, given)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
+    if not asks_for_nothing(constraints):
+        return minimize_many_constrained(fun, constraints, options, ctol=ctol, **given)
     if not isinstance(fun, list | tuple):
         return solve_all(functions, [_queue("", **given)], options)[0]
     count = len(functions)

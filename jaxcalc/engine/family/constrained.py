@@ -1,0 +1,159 @@
+"""Problems whose function returns a number that is minimised, and constraints that its x has to obey."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcalc.engine.family.family import Family, PyTree
+from jaxcalc.engine.problem import Tolerances
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.status import Status
+from jaxcalc.methods import constrained
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.constrained.interior_point import MOST_VARIABLES
+from jaxcalc.methods.constrained.lagrangian import Constrained
+from jaxcalc.methods.method import Iterate, Method
+
+
+class Layout(NamedTuple):
+    """Which rows of c_E and c_I belong to which components of the caller's constraints; hashable.
+
+    Attributes:
+        shapes: What each constraint function returns.
+        equal: The component, counted through all constraints, of each equality.
+        lower: The component of each inequality that keeps it above its lower side; these come first in c_I.
+        upper: The same for the upper side.
+        several: Whether the caller gave a list.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    equal: tuple[int, ...]
+    lower: tuple[int, ...]
+    upper: tuple[int, ...]
+    several: bool
+
+    def in_form(self, rows: Array) -> Any:
+        """Returns numbers of the rows, (m, L), in the form of the constraints with lanes last: those of upper sides
+        negative."""
+        equalities, below = len(self.equal), len(self.equal) + len(self.lower)
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        flat = jnp.zeros((sum(sizes), *rows.shape[1:]), rows.dtype)
+        for component, values in (
+            (self.equal, rows[:equalities]),
+            (self.lower, rows[equalities:below]),
+            (self.upper, -rows[below:]),
+        ):
+            if component:
+                flat = flat.at[np.asarray(component)].add(values)
+        parts = jnp.split(flat, np.cumsum(sizes)[:-1])
+        formed = [part.reshape(*shape, *rows.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
+        return formed if self.several else formed[0]
+
+    def rows(self, form: Any, count: int) -> Array:
+        """Returns what `in_form` made of rows, leaves (N, ...), as rows (m, N) again."""
+        leaves = form if self.several else [form]
+        flat = jnp.concatenate([leaf.reshape(count, -1) for leaf in leaves], axis=1).T
+        equal, lower, upper = (flat[np.asarray(component, int)] for component in (self.equal, self.lower, self.upper))
+        return jnp.concatenate([equal, jnp.maximum(lower, 0), jnp.maximum(-upper, 0)])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class ConstrainedResult(OptimizeResult):
+    """How one constrained problem ended, or N: then every field has a leading axis N, in the order of the input.
+
+    At a solution, with g the caller's constraint functions and nu the multipliers of the bounds of x,
+
+        jac = sum_j multipliers_j dg_j/dx + nu,
+
+    where multipliers are at least 0 at lower sides ("ineq" included), at most 0 at upper ones and 0 at constraints that
+    do not hold x; so a multiplier is the derivative of `fun` with respect to its constraint's bound.
+
+    Attributes:
+        multipliers: One for each component of the constraints, in their form: an array in the shape of what the
+            constraint function returns, or a list of them where constraints is a list.
+        constraint_violation: By how much x violates the constraint that it violates most; 0 if none.
+        optimality: The largest component of x - P(x - (jac - sum_j multipliers_j dg_j/dx)), P being the projection on
+            the bounds of x.
+        bound_multipliers: nu in the form of x, at least 0 at lower bounds and at most 0 at upper ones.
+    """
+
+    multipliers: Any = None
+    constraint_violation: Any = None
+    optimality: Any = None
+    bound_multipliers: Any = None
+
+
+# The share of gtol up to which the error of the scaled conditions counts as none, by precision, and the least of them.
+ERROR_SHARE = {8: (1e-3, 1e-9), 4: (1e-1, 1e-5)}
+# SUCCESS asks for this share of the violation that is allowed.
+VIOLATION_SHARE = 0.1
+# Once the method has stalled, conditions that hold up to this share of the largest multiplier are as good as they get.
+PRECISION = {8: 1e-6, 4: 1e-3}
+
+
+def default_violation(dtype: Any) -> float:
+    """Returns the violation that SUCCESS allows in a work dtype by default."""
+    return 1e-6 if jnp.dtype(dtype).itemsize >= 8 else 1e-3
+
+
+class ConstrainedFamily(Family):
+    """fun(x, *args, *shared) -> `Constrained`: f is minimised under c_E = 0 and c_I >= 0."""
+
+    methods = constrained.REGISTRY
+    result_type = ConstrainedResult
+
+    @staticmethod
+    def check_output(output: PyTree) -> None:
+        """Does nothing: who joined the functions has checked what they return."""
+
+    def objective(self, output: Constrained) -> Array:
+        """Returns f."""
+        return output.value
+
+    def sized(self, method: Method) -> Method:
+        """Returns the method for this number of constraints."""
+        if self.n > MOST_VARIABLES:
+            raise ValueError(
+                f"there are {self.n} variables, and problems with constraints are solved in at most {MOST_VARIABLES}: "
+                "each step factors matrices of all variables. Larger problems want a sparse solver, such as IPOPT."
+            )
+        sized: Any = super().sized(method)
+        return sized.for_constraints(self.output_type.equalities.size, self.output_type.inequalities.size)
+
+    def evaluate(self, needs: Any, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
+        """Returns the evaluation and fun's auxiliary output; as in `Family.evaluate`."""
+        evaluation, aux = super().evaluate(needs, state, args, shared, scale)
+        return evaluation._replace(scale=scale), aux
+
+    def conclusions(self, state: Any, at: Iterate, box: Box, tolerances: Tolerances) -> Sequence[tuple[Status, Array]]:
+        """Returns SUCCESS where the conditions of first order hold in the caller's units, and how problems fail."""
+        kkt, size = state.kkt, jnp.dtype(self.dtype).itemsize
+        share, least = ERROR_SHARE[size]
+        feasible = kkt.violation <= VIOLATION_SHARE * state.most_violation
+        solved = (state.error <= jnp.maximum(share * tolerances.gtol, least)) & feasible
+        solved &= (kkt.optimality <= tolerances.gtol) & (kkt.product <= tolerances.gtol)
+        near = PRECISION[size] * kkt.largest
+        spent = at.stalled & (kkt.violation <= state.most_violation) & (kkt.optimality <= near) & (kkt.product <= near)
+        return [
+            (Status.SUCCESS, solved),
+            (Status.INFEASIBLE, state.infeasible),
+            (Status.UNBOUNDED, state.unbounded),
+            (Status.CONVERGED_PRECISION, spent),
+        ]
+
+    def fields(self, state: Any) -> dict[str, Any]:
+        """Returns the multipliers in the form of the constraints, the violation and the optimality."""
+        kkt = state.kkt
+        unraveled = jax.vmap(self._unravel, in_axes=-1, out_axes=-1)(kkt.bound_multipliers.astype(self._flat_dtype))
+        return {
+            "multipliers": self.output_type.layout.in_form(kkt.multipliers),
+            "constraint_violation": kkt.violation,
+            "optimality": kkt.optimality,
+            "bound_multipliers": unraveled,
+        }
