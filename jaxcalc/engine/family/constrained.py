@@ -40,16 +40,14 @@ class Layout(NamedTuple):
     def in_form(self, rows: Array) -> Any:
         """Returns numbers of the rows, (m, L), in the form of the constraints with lanes last: those of upper sides
         negative."""
-        equalities, below = len(self.equal), len(self.equal) + len(self.lower)
         sizes = [int(np.prod(shape)) for shape in self.shapes]
-        flat = jnp.zeros((sum(sizes), *rows.shape[1:]), rows.dtype)
-        for component, values in (
-            (self.equal, rows[:equalities]),
-            (self.lower, rows[equalities:below]),
-            (self.upper, -rows[below:]),
-        ):
-            if component:
-                flat = flat.at[np.asarray(component)].add(values)
+        below = len(self.equal) + len(self.lower)
+        # A component has one row at most that adds to it and one that is taken off; the row past the end is zero.
+        plus, minus = (np.full(sum(sizes), len(rows)) for _ in range(2))
+        plus[list((*self.equal, *self.lower))] = np.arange(below)
+        minus[list(self.upper)] = np.arange(below, len(rows))
+        padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1]) if len(rows) else jnp.zeros((1, *rows.shape[1:]))])
+        flat = padded[plus] - padded[minus] if self.upper else padded[plus]
         parts = jnp.split(flat, np.cumsum(sizes)[:-1])
         formed = [part.reshape(*shape, *rows.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
         return formed if self.several else formed[0]
@@ -133,23 +131,24 @@ class ConstrainedFamily(Family):
 
     def conclusions(self, state: Any, at: Iterate, box: Box, tolerances: Tolerances) -> Sequence[tuple[Status, Array]]:
         """Returns SUCCESS where the conditions of first order hold in the caller's units, and how problems fail."""
-        kkt, size = state.kkt, jnp.dtype(self.dtype).itemsize
+        memory, size = state.memory, jnp.dtype(self.dtype).itemsize
+        kkt = memory.kkt
         share, least = ERROR_SHARE[size]
-        feasible = kkt.violation <= VIOLATION_SHARE * state.most_violation
-        solved = (state.error <= jnp.maximum(share * tolerances.gtol, least)) & feasible
+        feasible = kkt.violation <= VIOLATION_SHARE * memory.most_violation
+        solved = (memory.whole_error <= jnp.maximum(share * tolerances.gtol, least)) & feasible
         solved &= (kkt.optimality <= tolerances.gtol) & (kkt.product <= tolerances.gtol)
         near = PRECISION[size] * kkt.largest
-        spent = at.stalled & (kkt.violation <= state.most_violation) & (kkt.optimality <= near) & (kkt.product <= near)
+        spent = at.stalled & (kkt.violation <= memory.most_violation) & (kkt.optimality <= near) & (kkt.product <= near)
         return [
             (Status.SUCCESS, solved),
-            (Status.INFEASIBLE, state.infeasible),
-            (Status.UNBOUNDED, state.unbounded),
+            (Status.INFEASIBLE, memory.infeasible),
+            (Status.UNBOUNDED, memory.unbounded),
             (Status.CONVERGED_PRECISION, spent),
         ]
 
     def fields(self, state: Any) -> dict[str, Any]:
         """Returns the multipliers in the form of the constraints, the violation and the optimality."""
-        kkt = state.kkt
+        kkt = state.memory.kkt
         unraveled = jax.vmap(self._unravel, in_axes=-1, out_axes=-1)(kkt.bound_multipliers.astype(self._flat_dtype))
         return {
             "multipliers": self.output_type.layout.in_form(kkt.multipliers),

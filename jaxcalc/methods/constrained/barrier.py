@@ -220,25 +220,37 @@ class Kkt(NamedTuple):
     largest: Array  # (L,) the largest multiplier, at least 1
 
 
-def kkt(point: Point, duals: Duals, units: Units, box: Box) -> Kkt:
-    """Returns how far a point is from a solution of the caller's problem."""
+@kernel
+def worst_violation(constraints: Array, units: Array, equalities: int) -> Array:
+    """Returns the largest violation of a constraint in the caller's units, (L,)."""
+    raw = constraints / units
+    is_equality = jnp.arange(len(raw))[:, None] < equalities
+    return max_norm(jnp.where(is_equality, raw, jnp.minimum(raw, 0)))
+
+
+def kkt(point: Point, duals: Duals, units: Units, box: Box, worst: Array) -> Kkt:
+    """Returns how far a point is from a solution of the caller's problem, `worst` being the largest violation."""
     equalities = len(point.constraints) - len(point.slack)
-    y = duals.y if not len(point.slack) else jnp.concatenate(
-        [duals.y[:equalities], jnp.maximum(duals.y[equalities:], 0)]
+    is_equality = jnp.arange(len(duals.y))[:, None] < equalities
+    y = jnp.where(is_equality, duals.y, jnp.maximum(duals.y, 0))
+    transposed = transposed_product(point.jacobian, y)
+    lower, upper = box if box.is_bounded else (jnp.full_like(point.x, -jnp.inf), jnp.full_like(point.x, jnp.inf))
+    return _kkt(
+        point.x, point.gradient - transposed, y, point.constraints, duals.lower + duals.upper, units, lower, upper,
+        worst, is_equality,
     )  # fmt: skip
-    box = box if box.is_bounded else Box(jnp.full_like(point.x, -jnp.inf), jnp.full_like(point.x, jnp.inf))
-    return _kkt(point, y, duals, units, box, transposed_product(point.jacobian, y))
 
 
 @kernel
-def _kkt(point: Point, y: Array, duals: Duals, units: Units, box: Box, transposed: Array) -> Kkt:
-    equalities = len(point.constraints) - len(point.slack)
+def _kkt(
+    x: Array, reduced: Array, y: Array, constraints: Array, of_bounds: Array, units: Units, lower: Array, upper: Array,
+    worst: Array, is_equality: Array,
+) -> Kkt:  # fmt: skip
     scale = units.value * units.scale
-    reduced = (point.gradient - transposed) / scale
-    projected = jnp.clip(reduced, (point.x - box.upper) * units.scale, (point.x - box.lower) * units.scale)
-    multipliers, constraints = y * units.constraints / units.value, point.constraints / units.constraints
-    violated = jnp.maximum(max_norm(constraints[:equalities]), max_norm(jnp.minimum(constraints[equalities:], 0)))
-    product = max_norm(multipliers[equalities:] * constraints[equalities:])
-    bound = jnp.where(jnp.isfinite(box.lower) | jnp.isfinite(box.upper), reduced, 0)
-    largest = jnp.maximum(jnp.maximum(1, max_norm(multipliers)), max_norm((duals.lower + duals.upper) / scale))
-    return Kkt(multipliers, bound, max_norm(projected), violated, product, largest)
+    reduced = reduced / scale
+    projected = jnp.clip(reduced, (x - upper) * units.scale, (x - lower) * units.scale)
+    multipliers = y * units.constraints / units.value
+    product = max_norm(jnp.where(is_equality, 0, multipliers * constraints / units.constraints))
+    bound = jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), reduced, 0)
+    largest = jnp.maximum(jnp.maximum(1, max_norm(multipliers)), max_norm(of_bounds / scale))
+    return Kkt(multipliers, bound, max_norm(projected), worst, product, largest)

@@ -8,144 +8,131 @@ error is accepted.
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.constrained.barrier import (
     Duals,
+    Numbers,
     Point,
     Sides,
     barrier_error,
     errors,
     merit,
-    safeguarded,
     violation_sum,
 )
-from jaxcalc.methods.constrained.filter import LESS_MERIT, LESS_VIOLATION, Filter
+from jaxcalc.methods.constrained.filter import LESS_MERIT, LESS_VIOLATION
 from jaxcalc.methods.constrained.linear_algebra import transposed_product
+from jaxcalc.methods.constrained.newton import Step
 
 # A fall of the merit by this share of the slope is enough.
 ARMIJO = 1e-8
 # The merit counts where length * slope^MERIT_POWER exceeds the violation to the power VIOLATION_POWER.
 MERIT_POWER, VIOLATION_POWER = 2.3, 1.1
-# Cut steps have between LEAST_CUT and MOST_CUT of the length before; after MOST_CUTS of an infeasible x a restoration follows.
+# A cut step has between LEAST_CUT and MOST_CUT of the length before. After MOST_CUTS cuts at an infeasible x the step is
+# given up.
 LEAST_CUT, MOST_CUT, MOST_CUTS = 0.1, 0.5, 4
 # Where the error falls to this share although the merit does not tell, the trial is accepted.
 LESS_ERROR = 0.99
-# A step that was cut so often makes the shift of its Newton matrix worth remembering.
-REMEMBERED_CUTS, LEAST_MEMORY, MEMORY_GROWTH, MOST_MEMORY = 2, 1e-2, 4.0, 1e3
-MOST_RESTORATIONS = 8
-# Inequalities are this share of mu inside after a restoration, at most MOST_MARGIN.
-MARGIN, MOST_MARGIN = 0.1, 1e-2
+# A step that was cut so often makes the shift of its Newton matrix worth remembering, from LEAST_MEMORY on; the memory
+# fades after steps that were not cut.
+REMEMBERED_CUTS, LEAST_MEMORY, MEMORY_GROWTH, MOST_MEMORY, FADED = 2, 1e-2, 4.0, 1e3, 4e-3
 
 
 class Judgement(NamedTuple):
     """What becomes of the trials of the barrier problem, (L,) each."""
 
     accepted: Array
+    joins: Array  # x joins the filter
     cut: Array  # the step goes on with `length`
-    restores: Array  # the steps from x have failed
+    fails: Array  # the steps from x have failed
     length: Array
-    filter: Filter
     shift: Array
     duals: Duals  # after the step
 
 
-def judged(state: Any, trial: Point, descending: Array, finite: Array, sides: Sides, numbers: Any) -> Judgement:
+def judged(memory: Any, trial: Point, descending: Array, finite: Array, sides: Sides, numbers: Numbers) -> Judgement:
     """Judges the trials of lanes that take a step of the barrier problem, (L,); `finite` says where they can be."""
     equalities = len(trial.constraints) - len(trial.slack)
-    least = state.units.least_slack(equalities, numbers)
+    least = memory.units.least_slack(equalities, numbers)
     violation = violation_sum(trial.constraints, trial.slack)
-    reached = merit(trial.value, trial.x, trial.slack, state.mu, least, sides)
-    accepted, joins = _acceptable(state, violation, reached, numbers)
-    stepped = _stepped(state.duals, state.step)
-    stepped = safeguarded(stepped, trial.x, trial.slack, state.mu, least, sides)
-    # Rounding hides the merit's change: the conditions themselves tell.
-    change = jnp.abs(reached - state.merit)
-    hidden = change <= 1e3 * numbers.eps * jnp.maximum(1, jnp.abs(state.merit))
-    hidden &= violation <= jnp.maximum(state.violation, numbers.feasible)
-    new, old = (
-        barrier_error(errors(at, duals, least, sides, transposed_product(at.jacobian, duals.y)), state.mu, sides)
-        for at, duals in ((trial, stepped), (state.point, state.duals))
-    )
-    by_error = ~accepted & hidden & (new < LESS_ERROR * old)
-    accepted, joins = descending & finite & (accepted | by_error), descending & finite & joins
-    length = state.step.length * _cut(state, reached, finite)
-    failed = length < _least_length(state)
-    failed |= (state.cuts + 1 >= MOST_CUTS) & (state.violation > numbers.restorable)
-    rejected = descending & ~accepted
-    kept = jnp.where(state.shift < 4e-3, 0, state.shift / MEMORY_GROWTH)
-    grown = jnp.minimum(MOST_MEMORY, jnp.maximum(MEMORY_GROWTH * state.shift, LEAST_MEMORY))
-    shift = jnp.where(state.cuts >= REMEMBERED_CUTS, grown, jnp.where(state.cuts == 0, kept, state.shift))
-    return Judgement(
-        accepted, rejected & ~failed, rejected & failed, length,
-        state.filter.with_pair(state.violation, state.merit, joins), jnp.where(accepted, shift, state.shift), stepped,
+    reached = merit(trial.value, trial.x, trial.slack, memory.mu, least, sides)
+    duals = stepped(memory.duals, memory.step)
+    at = errors(trial, duals, least, sides, transposed_product(trial.jacobian, duals.y))
+    error = barrier_error(at, memory.mu, sides)
+    accepts = memory.filter.accepts(violation, reached)
+    verdict = _verdict(
+        memory.step.slope, memory.step.length, memory.violation, memory.merit, violation, reached, accepts,
+        memory.limits, memory.error, error, memory.tiny, memory.cuts, memory.shift, descending, finite, numbers,
     )  # fmt: skip
+    return Judgement(*verdict, duals)
 
 
-def _stepped(duals: Duals, step: Any) -> Duals:
-    moved = jax.tree.map(lambda old, change: old + step.dual_length * change, duals, step.duals)
-    return moved._replace(y=duals.y + step.length * step.duals.y)
+@kernel
+def stepped(duals: Duals, step: Step) -> Duals:
+    """Returns the multipliers after the step."""
+    change = step.duals
+    return Duals(
+        duals.y + step.length * change.y,
+        duals.lower + step.dual_length * change.lower,
+        duals.upper + step.dual_length * change.upper,
+        duals.slack + step.dual_length * change.slack,
+    )
 
 
-def _acceptable(state: Any, violation: Array, reached: Array, numbers: Any) -> tuple[Array, Array]:
+@kernel
+def _verdict(
+    slope: Array, length: Array, before: Array, old: Array, violation: Array, reached: Array, accepts: Array,
+    limits: Array, old_error: Array, error: Array, tiny: Array, cuts: Array, shift: Array, descending: Array,
+    finite: Array, numbers: Numbers,
+) -> tuple[Array, ...]:  # fmt: skip
+    accepted, joins = _acceptable(slope, length, before, old, violation, reached, accepts, limits, tiny, numbers)
+    # Where rounding hides the change of the merit the conditions themselves tell.
+    hidden = jnp.abs(reached - old) <= 1e3 * numbers.eps * jnp.maximum(1, jnp.abs(old))
+    hidden &= violation <= jnp.maximum(before, numbers.feasible)
+    by_error = ~accepted & hidden & (error < LESS_ERROR * old_error)
+    accepted, joins = descending & finite & (accepted | by_error), descending & finite & joins
+    shorter = length * _cut(slope, length, reached - old, finite)
+    failed = (shorter < _least_length(slope, before, limits)) | (
+        (cuts + 1 >= MOST_CUTS) & (before > numbers.restorable)
+    )
+    rejected = descending & ~accepted
+    kept = jnp.where(shift < FADED, 0, shift / MEMORY_GROWTH)
+    grown = jnp.minimum(MOST_MEMORY, jnp.maximum(MEMORY_GROWTH * shift, LEAST_MEMORY))
+    remembered = jnp.where(cuts >= REMEMBERED_CUTS, grown, jnp.where(cuts == 0, kept, shift))
+    return accepted, joins, rejected & ~failed, rejected & failed, shorter, jnp.where(accepted, remembered, shift)
+
+
+def _acceptable(
+    slope: Array, length: Array, before: Array, old: Array, violation: Array, reached: Array, accepts: Array,
+    limits: Array, tiny: Array, numbers: Numbers,
+) -> tuple[Array, Array]:  # fmt: skip
     """Returns where the trial is acceptable, and where x is to join the filter then."""
-    slope, length, before = state.step.slope, state.step.length, state.violation
-    change = reached - state.merit - 10 * numbers.eps * jnp.abs(state.merit)
+    change = reached - old - 10 * numbers.eps * jnp.abs(old)
     armijo = change <= ARMIJO * length * slope
     falls = (slope < 0) & (length * jnp.maximum(-slope, 0) ** MERIT_POWER > before**VIOLATION_POWER)
     small = (before <= numbers.feasible) & (slope < 0)
     less_violation = (violation <= (1 - LESS_VIOLATION) * before) & ~small
     stays = ~small | (violation <= numbers.feasible) | (violation <= before)
     better = less_violation | ((change <= -LESS_MERIT * before) & stays)
-    by_merit = (before <= state.limits[0]) & falls
-    good = state.filter.accepts(violation, reached) & (violation <= state.limits[1])
-    good &= jnp.where(by_merit, armijo, better)
-    lost = state.tiny > 0
+    by_merit = (before <= limits[0]) & falls
+    good = accepts & (violation <= limits[1]) & jnp.where(by_merit, armijo, better)
+    lost = tiny > 0
     return lost | good, good & ~by_merit & ~(falls & armijo) & ~lost
 
 
-def _cut(state: Any, reached: Array, finite: Array) -> Array:
+def _cut(slope: Array, length: Array, rise: Array, finite: Array) -> Array:
     """Returns the share of the length at which a parabola through both merits, with the slope at x, has its minimum."""
-    slope, length, rise = state.step.slope, state.step.length, reached - state.merit
     curvature = 2 * (rise - slope * length)
     known = finite & (slope < 0) & (rise > 0) & (curvature > 0)
     share = jnp.clip(-slope * length / jnp.where(curvature > 0, curvature, 1), LEAST_CUT, MOST_CUT)
     return jnp.where(known, share, MOST_CUT)
 
 
-def _least_length(state: Any) -> Array:
+def _least_length(slope: Array, violation: Array, limits: Array) -> Array:
     """Returns the length below which a step is given up."""
-    violation = state.violation
-    fall = jnp.maximum(-state.step.slope, jnp.finfo(violation.dtype).tiny)
-    by_merit = jnp.where(violation <= state.limits[0], violation**VIOLATION_POWER / fall**MERIT_POWER, jnp.inf)
+    fall = jnp.maximum(-slope, jnp.finfo(violation.dtype).tiny)
+    by_merit = jnp.where(violation <= limits[0], violation**VIOLATION_POWER / fall**MERIT_POWER, jnp.inf)
     falling = jnp.minimum(jnp.minimum(LESS_VIOLATION, LESS_MERIT * violation / fall), by_merit)
-    return jnp.maximum(0.05 * jnp.where(state.step.slope < 0, falling, LESS_VIOLATION), 1e-14)
-
-
-class Reset(NamedTuple):
-    """What follows where the steps from x have failed, (L,) each."""
-
-    tried: Array
-    slack_only: Array  # raising the slacks to the constraints' values is enough
-    entered: Array  # a restoration begins
-    given_up: Array
-    slack: Array  # (m_I, L)
-    margin: Array
-    filter: Filter
-
-
-def reset(state: Any, failed: Array, sides: Sides, numbers: Any) -> Reset:
-    """Returns what is to be done: reset the slacks alone, without an evaluation, or begin a restoration."""
-    point, units = state.point, state.units
-    equalities = len(point.constraints) - len(point.slack)
-    with_x = state.filter.with_pair(state.violation, state.merit, failed)
-    margin = jnp.minimum(MOST_MARGIN, MARGIN * state.mu)
-    slack = jnp.maximum(point.constraints[equalities:], margin)
-    violation = violation_sum(point.constraints, slack)
-    reached = merit(point.value, point.x, slack, state.mu, units.least_slack(equalities, numbers), sides)
-    enough = (violation <= 0.9 * state.violation) & with_x.accepts(violation, reached)
-    hopeless = (state.violation < 0.1 * numbers.tolerance) | (state.restoration.count + 1 > MOST_RESTORATIONS)
-    tried = failed & ~hopeless
-    return Reset(tried, tried & enough, tried & ~enough, failed & hopeless, slack, margin, with_x)
+    return jnp.maximum(0.05 * jnp.where(slope < 0, falling, LESS_VIOLATION), 1e-14)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.constrained import descent, restoration
 from jaxcalc.methods.constrained.barrier import (
@@ -14,7 +15,9 @@ from jaxcalc.methods.constrained.barrier import (
     LEAST_UNIT,
     MOST_GRADIENT,
     Duals,
+    Errors,
     Kkt,
+    Numbers,
     Point,
     Sides,
     Units,
@@ -25,11 +28,13 @@ from jaxcalc.methods.constrained.barrier import (
     numbers_of,
     safeguarded,
     violation_sum,
+    worst_violation,
 )
 from jaxcalc.methods.constrained.filter import Filter
 from jaxcalc.methods.constrained.lagrangian import LAGRANGIAN_HESSIAN, Linearized
 from jaxcalc.methods.constrained.linear_algebra import transposed_product
 from jaxcalc.methods.constrained.newton import Step, least_squares_multipliers, newton_step
+from jaxcalc.methods.constrained.packing import Packed, chosen
 from jaxcalc.methods.constrained.restoration import Restoration
 from jaxcalc.methods.lane_algebra import all_finite, max_norm
 from jaxcalc.methods.method import Iterate, Method, register, static_field
@@ -43,17 +48,19 @@ FIRST_SLACK = 1e-2
 FIRST_BARRIER, READY, SHRINKAGE, POWER = 1.0, 10.0, 0.2, 1.5
 # A value below this, in scaled units, at a feasible point counts as unbounded; so far away x counts as lost.
 UNBOUNDED, LOST = -1e12, 1e15
-# Shifts that are remembered after steps that had to be cut.
-LEAST_MEMORY, MEMORY_GROWTH, MOST_MEMORY = 1e-2, 4.0, 1e3
-# After a restoration x is this far inside the bounds, and the multipliers of bounds and slacks are at most MOST_DUAL.
-RETURN_PUSH, MOST_DUAL = 1e-4, 1e3
+# The shift that is remembered when a restoration begins, at least.
+RESTORED_SHIFT = 0.1
+# After a restoration x is this far inside the bounds, inequalities MARGIN mu, at most MOST_MARGIN, and the multipliers
+# of bounds and slacks are at most MOST_DUAL.
+RETURN_PUSH, MARGIN, MOST_MARGIN, MOST_DUAL = 1e-4, 0.1, 1e-2, 1e3
+# The most times that mu falls at one point.
+MOST_FALLS = 5
 MOST_RESTORATIONS = 8
 
 
-class InteriorPointState(NamedTuple):
-    """Where the method stands; f and c in `units`."""
+class Memory(NamedTuple):
+    """What the method remembers beside the iterate; f and c in `units`."""
 
-    iterate: Iterate
     phase: Array  # (L,) int32
     units: Units
     point: Point
@@ -67,18 +74,31 @@ class InteriorPointState(NamedTuple):
     cuts: Array  # (L,) how often the step has been cut
     shift: Array  # (L,) remembered of the last Newton matrices
     slack: Array  # (m_I, L) at the trial
-    multipliers: Array  # (m, L) at which the Hessian of the trial is taken
+    multipliers: Array  # (m, L) at which the Hessian of the trial is taken, in the caller's constraints' units
     weight: Array  # (L,) of the objective there, in the caller's units
     restoration: Restoration
     limits: Array  # (2, L) of the violation: small, and larger than any trial's
     best: Array  # (2, L) the least error and the least mu so far
     evaluations: Array  # (2, L) int32, all of them and those up to the last progress
     tiny: Array  # (L,) int32, steps in a row that were lost in the rounding of x
-    error: Array  # (L,) of the conditions at x, in scaled units
+    error: Array  # (L,) of the barrier problem's conditions at x, in scaled units
+    whole_error: Array  # (L,) the same for mu = 0; infinite where x is not one of the barrier problem
     kkt: Kkt
     most_violation: Array  # (L,) what the caller allows
     infeasible: Array  # (L,)
     unbounded: Array  # (L,)
+
+
+class InteriorPointState(NamedTuple):
+    """Where the method stands; f and c in units."""
+
+    iterate: Iterate
+    packed: Packed  # a `Memory`
+
+    @property
+    def memory(self) -> Memory:
+        """What the method remembers beside the iterate."""
+        return self.packed.unpacked()
 
 
 @register
@@ -116,8 +136,7 @@ class InteriorPoint(Method):
 
         one, counter, never = full(of=1.0), jnp.zeros(lanes, jnp.int32), jnp.zeros(lanes, bool)
         duals = Duals(full(m), full(n), full(n), full(slacks))
-        return InteriorPointState(
-            iterate=Iterate.at_start(x0),
+        memory = Memory(
             phase=counter,
             units=Units(one, full(m, of=1.0), full(n, of=1.0)),
             point=Point(x0, full(slacks), full(), full(n), full(m), full(m, n), full(n, n)),
@@ -139,51 +158,39 @@ class InteriorPoint(Method):
             evaluations=jnp.zeros((2, lanes), jnp.int32),
             tiny=counter,
             error=full(of=jnp.inf),
+            whole_error=full(of=jnp.inf),
             kkt=Kkt(full(m), full(n), full(of=jnp.inf), full(of=jnp.inf), full(of=jnp.inf), one),
             most_violation=full(),
             infeasible=never,
             unbounded=never,
         )
+        return InteriorPointState(Iterate.at_start(x0), Packed.of(memory))
 
     def step(self, state: InteriorPointState, evaluation: Linearized, box: Box) -> InteriorPointState:
         """Judges the trial, and aims the next one: of the barrier problem, or of a restoration."""
-        numbers, sides = numbers_of(evaluation.value.dtype), Sides.of_box(box, state.iterate.trial)
-        state = state._replace(evaluations=state.evaluations.at[0].add(1))
-        start, at_step = state.phase == START, state.phase == DESCENT
-        restoring, returning = state.phase == RESTORATION, state.phase == RETURN
+        iterate, memory = state.iterate, state.memory
+        numbers, sides = numbers_of(evaluation.value.dtype), Sides.of_box(box, iterate.trial)
+        start, descending, restoring, returning = (memory.phase == phase for phase in range(4))
         finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient)
         curved = finite & jnp.all(jnp.isfinite(evaluation.hessian), axis=(0, 1))
-        state = _with_units(state, evaluation, start, numbers)
-        trial = _trial(state, evaluation, start)
+        memory = _prepared(memory, evaluation, start, numbers)
+        trial = _trial(memory, iterate.trial, evaluation, start, returning, numbers)
 
-        judgement = descent.judged(state, trial, at_step, curved, sides, numbers)
-        r = restoration.violations(trial.constraints, self.inequalities, state.restoration.margin)
-        square, moved_by = 0.5 * jnp.sum(r * r, axis=0), max_norm(trial.x - state.point.x)
-        restored, radius = restoration.judged(state.restoration, square, curved, moved_by)
-        accepted = finite & (start | returning) | (at_step & judgement.accepted) | (restoring & restored)
+        judgement = descent.judged(memory, trial, descending, curved, sides, numbers)
+        restored, radius = restoration.judged(memory.restoration, memory.point.x, trial, curved)
+        accepted = finite & (start | returning) | judgement.accepted | (restoring & restored)
+        at, point = iterate.moved(accepted, evaluation), chosen([(accepted, trial)], memory.point)
+        memory = memory._replace(point=point, shift=judgement.shift)
+        memory, fresh = _with_fresh_slacks(memory, judgement, restoring, restoring & restored, radius, sides, numbers)
+        memory = _with_duals(memory, judgement, start, returning, fresh.starts, sides, numbers)
 
-        at = state.iterate.moved(accepted, evaluation)
-        state = state._replace(filter=judgement.filter, shift=judgement.shift)
-        point = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), trial, state.point)
-        reset = descent.reset(state, at_step & judgement.restores, sides, numbers)
-        leaves = restoring & restored & _may_leave(state, trial, sides, numbers)
-        slack = jnp.where(reset.slack_only, reset.slack, jnp.where(leaves, _restored_slack(state, trial), point.slack))
-        point = point._replace(slack=slack)
-        duals = _duals(self, state, point, start, returning, judgement, reset.slack_only | leaves, sides, numbers)
-        state = state._replace(
-            restoration=state.restoration._replace(
-                radius=jnp.where(restoring, radius, state.restoration.radius),
-                count=jnp.where(at_step & judgement.accepted, 0, state.restoration.count),
-            ),
-            iterate=at,
-            point=point,
-            duals=duals,
-        )
-        state = _entered(state, reset, sides, numbers)
-        goes_on = accepted & (start | returning | at_step) | reset.slack_only
-        state = _settled(state, goes_on, box, sides, numbers)
-        state = _directed(state, goes_on, judgement, sides, numbers)
-        return _aimed(state, goes_on, judgement, reset, restoring & ~leaves, leaves, finite, box, sides, numbers)
+        goes_on = accepted & ~restoring | fresh.slack_only
+        memory, lost = _settled(memory, goes_on, fresh.worst, box, sides, numbers)
+        wanted = goes_on & ~lost & ~iterate.stalled & ~memory.unbounded
+        memory, stuck = _directed(memory, goes_on, wanted, judgement, sides, numbers)
+        # A problem can go no further from a start, or from the end of a restoration, that cannot be evaluated.
+        stalled = at.stalled | lost | stuck | fresh.given_up | ((start | returning) & ~finite)
+        return _aimed(at._replace(stalled=stalled), memory, goes_on | judgement.cut, fresh, box, sides, numbers)
 
 
 def interior_point() -> InteriorPoint:
@@ -211,214 +218,234 @@ def interior_point() -> InteriorPoint:
     return InteriorPoint()
 
 
-def _with_units(state: InteriorPointState, evaluation: Linearized, start: Array, numbers: Any) -> InteriorPointState:
-    """Returns the state with the units that follow from the gradients at the start, and what the caller allows."""
-    tiny = jnp.finfo(evaluation.value.dtype).tiny
-
-    def unit(size: Array) -> Array:
-        return jnp.clip(MOST_GRADIENT / jnp.maximum(size, tiny), LEAST_UNIT, 1)
-
-    rows = jnp.max(jnp.abs(evaluation.jacobian), axis=1, initial=0)
-    old = state.units
+def _prepared(memory: Memory, evaluation: Linearized, start: Array, numbers: Numbers) -> Memory:
+    """Returns the memory with one more evaluation, the units that follow from the gradients at the start, and what the
+    caller allows."""
     most = evaluation.most_violation
-    most = jnp.full_like(evaluation.value, 10 * numbers.tolerance * 10) if most is None else most
+    most = jnp.full_like(evaluation.value, numbers.infeasible) if most is None else most
     scale = jnp.ones_like(evaluation.gradient) if evaluation.scale is None else evaluation.scale
+    value, constraints = _units(evaluation.gradient, evaluation.jacobian)
+    old = memory.units
     units = Units(
-        jnp.where(start, unit(max_norm(evaluation.gradient)), old.value),
-        jnp.where(start, unit(rows), old.constraints),
+        jnp.where(start, value, old.value),
+        jnp.where(start, constraints, old.constraints),
         jnp.broadcast_to(scale, evaluation.gradient.shape),
     )
-    return state._replace(units=units, most_violation=most)
+    counts = memory.evaluations + jnp.array([[1], [0]], jnp.int32)
+    return memory._replace(units=units, most_violation=most, evaluations=counts)
 
 
-def _trial(state: InteriorPointState, evaluation: Linearized, start: Array) -> Point:
+@kernel
+def _units(gradient: Array, jacobian: Array) -> tuple[Array, Array]:
+    def unit(size: Array) -> Array:
+        return jnp.clip(MOST_GRADIENT / jnp.maximum(size, jnp.finfo(size.dtype).tiny), LEAST_UNIT, 1)
+
+    return unit(jnp.max(jnp.abs(gradient), axis=0)), unit(jnp.max(jnp.abs(jacobian), axis=1, initial=0))
+
+
+def _trial(
+    memory: Memory, x: Array, evaluation: Linearized, start: Array, returning: Array, numbers: Numbers
+) -> Point:
     """Returns the trial's point in `Units`."""
-    units, equalities = state.units, len(evaluation.constraints) - len(state.slack)
+    units, equalities = memory.units, len(evaluation.constraints) - len(memory.slack)
     constraints = units.constraints * evaluation.constraints
     values = constraints[equalities:]
-    least = units.least_slack(equalities, numbers_of(values.dtype))
     # Slacks that lie below a feasible value are raised to it, which lowers the violation and the merit.
-    slack = jnp.maximum(state.slack, jnp.where(values > least, values, state.slack))
-    slack = jnp.where(start, jnp.maximum(values, FIRST_SLACK), slack)
-    slack = jnp.where(state.phase == RETURN, jnp.maximum(values, state.restoration.margin), slack)
-    hessian = jnp.where(start, units.value * evaluation.hessian, evaluation.hessian)
+    least = jnp.where(values > units.least_slack(equalities, numbers), values, memory.slack)
+    least = jnp.where(start, FIRST_SLACK, jnp.where(returning, memory.restoration.margin, least))
+    slack = jnp.maximum(jnp.where(start | returning, values, memory.slack), least)
+    hessian = jnp.where(start, units.value, 1) * evaluation.hessian
     return Point(
-        state.iterate.trial, slack, units.value * evaluation.value, units.value * evaluation.gradient, constraints,
+        x, slack, units.value * evaluation.value, units.value * evaluation.gradient, constraints,
         units.constraints[:, None] * evaluation.jacobian, jnp.where(jnp.isfinite(hessian), hessian, 0),
     )  # fmt: skip
 
 
-def _restored_slack(state: InteriorPointState, trial: Point) -> Array:
-    equalities = len(trial.constraints) - len(trial.slack)
-    return jnp.maximum(trial.constraints[equalities:], state.restoration.margin)
+class _Fresh(NamedTuple):
+    """What becomes of lanes whose steps have failed, and of those in a restoration, (L,) each."""
+
+    slack_only: Array  # raising the slacks to the constraints' values is enough, without an evaluation
+    entered: Array  # a restoration begins
+    stays: Array  # a restoration goes on
+    leaves: Array  # a restoration ends
+    given_up: Array
+    worst: Array  # the largest violation in the caller's units
+
+    @property
+    def starts(self) -> Array:
+        """Where slacks and multipliers begin afresh."""
+        return self.slack_only | self.leaves
 
 
-def _may_leave(state: InteriorPointState, trial: Point, sides: Sides, numbers: Any) -> Array:
-    """Returns where a restoration has brought the violation down so far that the barrier problem may go on."""
-    slack, units = _restored_slack(state, trial), state.units
-    equalities = len(trial.constraints) - len(slack)
-    violation = violation_sum(trial.constraints, slack)
-    inside = sides.inside(trial.x, RETURN_PUSH, RETURN_PUSH)
-    reached = merit(trial.value, inside, slack, state.mu, units.least_slack(equalities, numbers), sides)
-    count = state.restoration.count
-    needed = jnp.where(count <= 1, 0.9, 0.1 ** (count - 1.0))
-    raw = trial.constraints / units.constraints
-    worst = jnp.maximum(max_norm(raw[:equalities]), max_norm(jnp.minimum(raw[equalities:], 0)))
-    lower = (violation <= needed * state.restoration.entry) & state.filter.accepts(violation, reached)
-    return lower | (worst <= 0.1 * numbers.infeasible)
-
-
-def _duals(
-    method: InteriorPoint, state: InteriorPointState, point: Point, start: Array, returning: Array, judgement: Any,
-    afresh: Array, sides: Sides, numbers: Any,
-) -> Duals:  # fmt: skip
-    """Returns the multipliers at the point: after a step, at the start, and afresh where slacks have been reset."""
-    duals, least = state.duals, state.units.least_slack(method.equalities, numbers)
-    stepped = judgement.duals
-    first = Duals(duals.y, 1.0 * sides.has_lower, 1.0 * sides.has_upper, jnp.ones_like(duals.slack))
-    capped = Duals(
-        duals.y,
-        jnp.minimum(duals.lower, MOST_DUAL),
-        jnp.minimum(duals.upper, MOST_DUAL),
-        jnp.minimum(state.mu / (point.slack - least), MOST_DUAL),
+def _with_fresh_slacks(
+    memory: Memory, judgement: descent.Judgement, restoring: Array, restored: Array, radius: Array, sides: Sides,
+    numbers: Numbers,
+) -> tuple[Memory, _Fresh]:  # fmt: skip
+    """Decides about lanes whose steps have failed and those in a restoration: slacks are reset where that helps."""
+    point, old, fails = memory.point, memory.restoration, judgement.fails
+    equalities = len(point.constraints) - len(point.slack)
+    margin = jnp.where(fails, jnp.minimum(MOST_MARGIN, MARGIN * memory.mu), old.margin)
+    slack = jnp.maximum(point.constraints[equalities:], margin)
+    x = jnp.where(restoring, sides.inside(point.x, RETURN_PUSH, RETURN_PUSH), point.x)
+    violation = violation_sum(point.constraints, slack)
+    reached = merit(point.value, x, slack, memory.mu, memory.units.least_slack(equalities, numbers), sides)
+    hopeless = (memory.violation < 0.1 * numbers.tolerance) | (old.count + 1 > MOST_RESTORATIONS)
+    tried = fails & ~hopeless
+    pairs = memory.filter.with_pair(memory.violation, memory.merit, judgement.joins | tried)
+    worst = worst_violation(point.constraints, memory.units.constraints, equalities)
+    needed = jnp.where(restoring, jnp.where(old.count <= 1, 0.9, 0.1 ** (old.count - 1.0)) * old.entry,
+                       0.9 * memory.violation)  # fmt: skip
+    better = (violation <= needed) & pairs.accepts(violation, reached)
+    slack_only, leaves = tried & better, restored & (better | (worst <= 0.1 * numbers.infeasible))
+    entered = tried & ~better
+    own = Restoration(
+        radius=jnp.where(entered, jnp.maximum(1, max_norm(point.x)), jnp.where(restoring, radius, old.radius)),
+        predicted=old.predicted,
+        square=old.square,
+        entry=jnp.where(entered, memory.violation, old.entry),
+        count=jnp.where(judgement.accepted, 0, old.count + tried),
+        margin=margin,
     )
-    cases = (start, first), (afresh, capped), (judgement.accepted, stepped)
-    for where, new in reversed(cases):
-        duals = jax.tree.map(lambda new, old, where=where: jnp.where(where, new, old), new, duals)
+    shift = jnp.minimum(descent.MOST_MEMORY, jnp.maximum(descent.MEMORY_GROWTH * memory.shift, RESTORED_SHIFT))
+    fresh = slack_only | leaves
+    point = point._replace(
+        slack=jnp.where(fresh, slack, point.slack), hessian=jnp.where(entered, 0, point.hessian)
+    )
+    memory = memory._replace(
+        point=point, restoration=own, filter=pairs, shift=jnp.where(entered, shift, memory.shift)
+    )
+    return memory, _Fresh(slack_only, entered, restoring & ~leaves, leaves, fails & hopeless, worst)
+
+
+def _with_duals(
+    memory: Memory, judgement: descent.Judgement, start: Array, returning: Array, afresh: Array, sides: Sides,
+    numbers: Numbers,
+) -> Memory:  # fmt: skip
+    """Returns the memory with the multipliers at the point: after a step, at the start, and where they begin afresh."""
+    old, point = memory.duals, memory.point
+    least = memory.units.least_slack(len(point.constraints) - len(point.slack), numbers)
+    dtype = point.x.dtype
+    first = Duals(old.y, sides.has_lower.astype(dtype), sides.has_upper.astype(dtype), jnp.ones_like(old.slack))
+    capped = Duals(
+        old.y,
+        jnp.minimum(old.lower, MOST_DUAL),
+        jnp.minimum(old.upper, MOST_DUAL),
+        jnp.minimum(memory.mu / (point.slack - least), MOST_DUAL),
+    )
+    duals = chosen([(start, first), (afresh, capped), (judgement.accepted, judgement.duals)], old)
     estimated = start | afresh
     y = least_squares_multipliers(point, duals, estimated)
     duals = duals._replace(y=jnp.where(estimated, y, duals.y))
-    safe = safeguarded(duals, point.x, point.slack, state.mu, least, sides)
-    kept = ~(judgement.accepted | afresh | returning)
-    return jax.tree.map(lambda new, old: jnp.where(kept, old, new), safe, duals)
+    safe = safeguarded(duals, point.x, point.slack, memory.mu, least, sides)
+    return memory._replace(duals=chosen([(judgement.accepted | afresh | returning, safe)], duals))
 
 
-def _entered(state: InteriorPointState, reset: Any, sides: Sides, numbers: Any) -> InteriorPointState:
-    """Returns the state in which restorations have been entered, or the slacks been reset."""
-    tried, entered, old = reset.tried, reset.entered, state.restoration
-    own = Restoration(
-        radius=jnp.where(entered, jnp.maximum(1, max_norm(state.point.x)), old.radius),
-        predicted=old.predicted,
-        square=old.square,
-        entry=jnp.where(entered, state.violation, old.entry),
-        count=old.count + tried,
-        margin=jnp.where(tried, reset.margin, old.margin),
-    )
-    shift = jnp.minimum(MOST_MEMORY, jnp.maximum(MEMORY_GROWTH * state.shift, 10 * LEAST_MEMORY))
-    hessian = jnp.where(entered, 0, state.point.hessian)
-    return state._replace(
-        restoration=own,
-        shift=jnp.where(entered, shift, state.shift),
-        filter=reset.filter,
-        point=state.point._replace(hessian=hessian),
-    )
-
-
-def _settled(state: InteriorPointState, goes_on: Array, box: Box, sides: Sides, numbers: Any) -> InteriorPointState:
-    """Returns the state at a point of the barrier problem, with the barrier parameter that suits its errors."""
-    point, duals, units = state.point, state.duals, state.units
-    equalities = len(point.constraints) - len(point.slack)
-    least_slack = units.least_slack(equalities, numbers)
-    at = errors(point, duals, least_slack, sides, transposed_product(point.jacobian, duals.y))
-    error, at_point = barrier_error(at, jnp.zeros_like(state.mu), sides), kkt(point, duals, units, box)
-    # Whoever still runs at an error within the tolerance has multipliers so large, or bounds so weakly active, that the
-    # caller's conditions want a lower barrier.
-    more = (error <= numbers.tolerance) & (state.least_mu > numbers.least_barrier)
-    least_mu = jnp.where(more, 0.1 * state.least_mu, state.least_mu)
-    mu, emptied = jnp.where(more, least_mu, state.mu), more
-    progress = (error < 0.9 * state.best[0]) | (mu < 0.9 * state.best[1])
-    best = jnp.where(progress, jnp.minimum(jnp.stack([error, mu]), state.best), state.best)
-    last = jnp.where(progress, state.evaluations[0], state.evaluations[1])
-    stuck, tiny = (state.tiny >= 1) & (mu > 1.01 * least_mu), state.tiny
-    for turn in range(6):
-        lower = stuck if turn == 0 else (barrier_error(at, mu, sides) <= READY * mu) & (mu > least_mu)
-        mu = jnp.where(lower, jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu**POWER)), mu)
-        emptied, tiny = emptied | lower, jnp.where(lower, 0, tiny)
-    unbounded = (point.value < UNBOUNDED) & (at_point.violation < 1e-5 * jnp.maximum(1, max_norm(point.x)))
-    lost = (max_norm(point.x) > LOST) | (state.evaluations[0] - last > numbers.patience)
-    settled = state._replace(
-        mu=mu,
-        least_mu=least_mu,
-        filter=state.filter.emptied(emptied & goes_on),
-        best=best,
-        evaluations=jnp.stack([state.evaluations[0], last]),
-        tiny=tiny,
-        error=error,
-        kkt=at_point,
-        violation=violation_sum(point.constraints, point.slack),
-        merit=merit(point.value, point.x, point.slack, mu, least_slack, sides),
-        unbounded=unbounded,
-        iterate=state.iterate._replace(stalled=state.iterate.stalled | lost),
-    )
-    first = state.phase == START
-    limits = jnp.maximum(1, settled.violation)
-    settled = settled._replace(limits=jnp.where(first, jnp.stack([1e-4 * limits, 1e2 * limits]), state.limits))
-    settled = jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), settled, state)
+def _settled(
+    memory: Memory, goes_on: Array, worst: Array, box: Box, sides: Sides, numbers: Numbers
+) -> tuple[Memory, Array]:
+    """Returns the memory at a point of the barrier problem, with the mu that suits its errors, and where x is lost."""
+    point, duals, units = memory.point, memory.duals, memory.units
+    least_slack = units.least_slack(len(point.constraints) - len(point.slack), numbers)
+    transposed = transposed_product(point.jacobian, duals.y)
+    at, at_point = errors(point, duals, least_slack, sides, transposed), kkt(point, duals, units, box, worst)
+    error, barrier, mu, least_mu, tiny, emptied = _barrier_parameter(memory, at, sides, numbers)
+    progress = (error < 0.9 * memory.best[0]) | (mu < 0.9 * memory.best[1])
+    best = jnp.where(progress, jnp.minimum(jnp.stack([error, mu]), memory.best), memory.best)
+    last = jnp.where(progress, memory.evaluations[0], memory.evaluations[1])
+    distance = max_norm(point.x)
+    unbounded = (point.value < UNBOUNDED) & (worst < 1e-5 * jnp.maximum(1, distance))
+    lost = (distance > LOST) | (memory.evaluations[0] - last > numbers.patience)
+    violation = violation_sum(point.constraints, point.slack)
+    limits = jnp.stack([1e-4 * jnp.maximum(1, violation), 1e2 * jnp.maximum(1, violation)])
+    new = {
+        "mu": mu,
+        "least_mu": least_mu,
+        "best": best,
+        "evaluations": jnp.stack([memory.evaluations[0], last]),
+        "tiny": tiny,
+        "error": barrier,
+        "violation": violation,
+        "merit": merit(point.value, point.x, point.slack, mu, least_slack, sides),
+        "limits": jnp.where(memory.phase == START, limits, memory.limits),
+        "unbounded": unbounded,
+    }
+    settled = chosen([(goes_on, new)], {name: getattr(memory, name) for name in new})
     # What the result says of x is true of every x; only where the barrier problem goes on may it be the solution.
-    return settled._replace(kkt=at_point, error=jnp.where(goes_on, error, jnp.inf))
+    memory = memory._replace(
+        **settled, filter=memory.filter.emptied(emptied & goes_on), kkt=at_point,
+        whole_error=jnp.where(goes_on, error, jnp.inf),
+    )  # fmt: skip
+    return memory, goes_on & lost
+
+
+def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Numbers) -> tuple[Array, ...]:
+    """Returns the error for mu = 0 and for the new mu, mu, the least mu, the count of tiny steps, and where mu fell."""
+
+    def turn(k, carry):
+        whole, _, mu, least_mu, tiny, emptied = carry
+        first = k == 0
+        error = barrier_error(at, jnp.where(first, 0, mu), sides)
+        # Whoever still runs at an error within the tolerance has multipliers so large, or bounds so weakly active, that
+        # the caller's conditions want a lower barrier.
+        more = first & (error <= numbers.tolerance) & (least_mu > numbers.least_barrier)
+        least_mu = jnp.where(more, 0.1 * least_mu, least_mu)
+        lower = jnp.where(first, (tiny >= 1) & ~more, (k <= MOST_FALLS) & (error <= READY * mu)) & (mu > 1.01 * least_mu)
+        lowered = jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu**POWER))
+        mu = jnp.where(more, least_mu, jnp.where(lower, lowered, mu))
+        return jnp.where(first, error, whole), error, mu, least_mu, jnp.where(lower, 0, tiny), emptied | lower | more
+
+    zero, never = jnp.zeros_like(memory.mu), jnp.zeros(memory.mu.shape, bool)
+    start = zero, zero, memory.mu, memory.least_mu, memory.tiny, never
+    return jax.lax.fori_loop(0, MOST_FALLS + 2, turn, start)
 
 
 def _directed(
-    state: InteriorPointState, goes_on: Array, judgement: Any, sides: Sides, numbers: Any
-) -> InteriorPointState:
-    """Returns the state with a Newton step where the barrier problem goes on, and a shorter one where it was cut."""
-    least = state.units.least_slack(len(state.point.constraints) - len(state.slack), numbers)
-    wanted = goes_on & ~state.iterate.stalled & ~state.unbounded
-    step, known = newton_step(state.point, state.duals, state.mu, least, sides, state.shift, wanted, numbers)
-    x, slack = state.point.x, state.point.slack
+    memory: Memory, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides, numbers: Numbers
+) -> tuple[Memory, Array]:
+    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one, and where there is none."""
+    point = memory.point
+    least = memory.units.least_slack(len(point.constraints) - len(point.slack), numbers)
+    step, known = newton_step(point, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)
+    x, slack = point.x, point.slack
     moved = jnp.maximum(max_norm(step.x / (1 + jnp.abs(x))), max_norm(step.slack / (1 + jnp.abs(slack))))
-    tiny = (moved < 10 * numbers.eps) & (state.violation < 1e-4)
-    stalled = ~known | (tiny & (state.tiny >= 1))
-    cut = state.step._replace(length=judgement.length)
-    step = jax.tree.map(
-        lambda new, old: jnp.where(goes_on, new, old),
-        step,
-        jax.tree.map(lambda a, b: jnp.where(judgement.cut, a, b), cut, state.step),
+    tiny = (moved < 10 * numbers.eps) & (memory.violation < 1e-4)
+    stuck = goes_on & (~known | (tiny & (memory.tiny >= 1)))
+    cut = memory.step._replace(length=jnp.where(judgement.cut, judgement.length, memory.step.length))
+    memory = memory._replace(
+        step=chosen([(goes_on, step)], cut),
+        tiny=jnp.where(goes_on, jnp.where(tiny, memory.tiny + 1, 0), memory.tiny),
+        cuts=jnp.where(goes_on, 0, memory.cuts + judgement.cut),
     )
-    at = state.iterate
-    return state._replace(
-        step=step,
-        tiny=jnp.where(goes_on, jnp.where(tiny, state.tiny + 1, 0), state.tiny),
-        cuts=jnp.where(goes_on, 0, state.cuts + judgement.cut),
-        iterate=at._replace(stalled=at.stalled | (goes_on & stalled)),
-    )
+    return memory, stuck
 
 
 def _aimed(
-    state: InteriorPointState, goes_on: Array, judgement: Any, reset: Any, restoring: Array, leaves: Array,
-    finite: Array, box: Box, sides: Sides, numbers: Any,
-) -> InteriorPointState:  # fmt: skip
-    """Returns the state with the next trial, and where no trial makes sense, the word that the method has stalled."""
-    in_restoration = reset.entered | restoring
-    aim = restoration.aimed(state.point, state.point.hessian, state.restoration, box, in_restoration, numbers)
-    step, point, at = state.step, state.point, state.iterate
+    at: Iterate, memory: Memory, descends: Array, fresh: _Fresh, box: Box, sides: Sides, numbers: Numbers
+) -> InteriorPointState:
+    """Returns the state with the next trial, and where no trial makes sense, the word that the problem has ended."""
+    point, step, in_restoration = memory.point, memory.step, fresh.entered | fresh.stays
+    aim = restoration.aimed(point, memory.restoration, box, in_restoration, numbers)
     trial = sides.inside(point.x + step.length * step.x, 4 * numbers.eps, 0.25)
     back = sides.inside(point.x, RETURN_PUSH, RETURN_PUSH)
-    descends = goes_on | judgement.cut
-    trial = jnp.where(descends, trial, jnp.where(leaves, back, aim.trial))
-    y = jnp.where(
-        descends, state.duals.y + step.length * step.duals.y, jnp.where(leaves, state.duals.y, aim.multipliers)
-    )
-    violated = state.units.constraints
-    raw = point.constraints / violated
-    equalities = len(raw) - len(point.slack)
-    worst = jnp.maximum(max_norm(raw[:equalities]), max_norm(jnp.minimum(raw[equalities:], 0)))
+    y = memory.duals.y + step.length * step.duals.y
+    trial = jnp.where(descends, trial, jnp.where(fresh.leaves, back, aim.trial))
+    y = jnp.where(descends, y, jnp.where(fresh.leaves, memory.duals.y, aim.multipliers))
     ended = in_restoration & aim.stationary
-    infeasible = state.infeasible | (ended & (worst > numbers.infeasible))
-    lost = ((state.phase == START) | (state.phase == RETURN)) & ~finite
-    stalled = at.stalled | reset.given_up | lost | (ended & (worst <= numbers.infeasible))
-    over = infeasible | stalled | state.unbounded
-    phase = jnp.where(descends, DESCENT, jnp.where(leaves, RETURN, RESTORATION))
-    slack = point.slack + step.length * step.slack
-    return state._replace(
-        iterate=at._replace(trial=jnp.where(over, at.x, trial), stalled=stalled),
+    infeasible = memory.infeasible | (ended & (fresh.worst > numbers.infeasible))
+    stalled = at.stalled | (ended & ~infeasible)
+    phase = jnp.where(descends, DESCENT, jnp.where(fresh.leaves, RETURN, RESTORATION))
+    own = memory.restoration._replace(
+        predicted=jnp.where(in_restoration, aim.predicted, memory.restoration.predicted),
+        square=jnp.where(in_restoration, aim.square, memory.restoration.square),
+    )
+    memory = memory._replace(
         phase=phase.astype(jnp.int32),
-        slack=jnp.where(descends, slack, state.slack),
-        multipliers=y,
-        weight=jnp.where(descends | leaves, state.units.value, 0),
-        restoration=state.restoration._replace(
-            predicted=jnp.where(in_restoration, aim.predicted, state.restoration.predicted),
-            square=jnp.where(in_restoration, aim.square, state.restoration.square),
-        ),
+        slack=jnp.where(descends, point.slack + step.length * step.slack, memory.slack),
+        multipliers=y * memory.units.constraints,
+        weight=jnp.where(descends | fresh.leaves, memory.units.value, 0),
+        restoration=own,
         infeasible=infeasible,
     )
+    over = infeasible | stalled | memory.unbounded
+    at = at._replace(trial=jnp.where(over, at.x, trial), stalled=stalled)
+    return InteriorPointState(at, Packed.of(memory))

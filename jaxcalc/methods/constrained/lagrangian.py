@@ -92,7 +92,8 @@ class LagrangianHessian(Need):
 
     def points(self, state: Any) -> tuple[Array, ...]:
         """Returns the trial points, the multipliers and the weights of the objective, in the caller's units."""
-        return state.iterate.trial, state.multipliers * state.units.constraints, state.weight
+        memory = state.memory
+        return state.iterate.trial, memory.multipliers, memory.weight
 
 
 LAGRANGIAN_HESSIAN = LagrangianHessian()

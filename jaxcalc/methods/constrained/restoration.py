@@ -54,47 +54,74 @@ def violations(constraints: Array, slacks: int, margin: Array) -> Array:
     return jnp.concatenate([constraints[:equalities], jnp.minimum(constraints[equalities:] - margin, 0)])
 
 
-def judged(state: Restoration, square: Array, finite: Array, step: Array) -> tuple[Array, Array]:
+def judged(state: Restoration, x: Array, trial: Point, finite: Array) -> tuple[Array, Array]:
     """Returns whether the trial is accepted, and the radius after it, (L,) each."""
-    ratio = (state.square - square) / jnp.maximum(state.predicted, jnp.finfo(square.dtype).tiny)
+    r = violations(trial.constraints, len(trial.slack), state.margin)
+    return _judged(state, dot(r, r), max_norm(trial.x - x), finite)
+
+
+@kernel
+def _judged(state: Restoration, double: Array, step: Array, finite: Array) -> tuple[Array, Array]:
+    ratio = (state.square - 0.5 * double) / jnp.maximum(state.predicted, jnp.finfo(double.dtype).tiny)
     accepted = finite & (ratio > ACCEPTED)
     grown = jnp.where(ratio > GOOD, jnp.maximum(state.radius, GROWTH * step), state.radius)
     kept = jnp.where(ratio < POOR, 0.5 * step, grown)
     return accepted, jnp.where(accepted, kept, 0.25 * jnp.minimum(step, state.radius))
 
 
-def aimed(at: Point, curved: Array, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
-    """Returns the next trial from a point; `curved` is sum r_j c_j'' there, (n, n, L)."""
-    x, slacks = at.x, len(at.slack)
-    r = violations(at.constraints, slacks, state.margin)
-    broken = jnp.where(jnp.arange(len(r))[:, None] < len(r) - slacks, 1.0, 1.0 * (r < 0)).astype(x.dtype)
+def aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
+    """Returns the next trial from a point whose Hessian is that of sum r_j c_j."""
+    x = at.x
+    r = violations(at.constraints, len(at.slack), state.margin)
+    # A row of an inequality that holds has no part.
+    is_equality = jnp.arange(len(r))[:, None] < len(r) - len(at.slack)
+    broken = (is_equality | (r < 0)).astype(x.dtype)
     g = transposed_product(at.jacobian, r)
-    model = add_weighted_squares(curved, at.jacobian, broken)
+    model = add_weighted_squares(at.hessian, at.jacobian, broken)
     lower, upper = box if box.is_bounded else (jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf))
-    square = 0.5 * dot(r, r)
-    projected = max_norm(x - jnp.clip(x - g, lower, upper))
-    too_small = state.radius < 500 * numbers.eps * jnp.maximum(1, max_norm(x))
-    stationary = (projected <= numbers.tolerance * jnp.maximum(1e-3, jnp.sqrt(2 * square))) | too_small
-    free = ~(((x <= lower) & (g >= 0)) | ((x >= upper) & (g <= 0)))
-    norm = jnp.maximum(max_norm(jnp.sum(jnp.abs(model), axis=1)), 1e-12)
-    matrix, reduced = _reduced(model, g, free, norm)
+    reduced, norm, matrix, square, stationary = _reduced(
+        x, g, r, model, lower, upper, state.radius, numbers.eps, numbers.tolerance
+    )
     newton, found = _inside(matrix, -reduced / norm, state.radius, wanted & ~stationary, numbers.shave)
-    curvature = dot(reduced, symmetric_matvec(model, reduced))
-    along = state.radius / jnp.maximum(max_norm(reduced), jnp.finfo(x.dtype).tiny)
-    shorter = jnp.minimum(along, dot(reduced, reduced) / jnp.where(curvature > 0, curvature, 1))
-    along = jnp.where(curvature > 0, shorter, along)
-    first, second = (jnp.clip(x + step, lower, upper) - x for step in (newton, -along * reduced))
-    fall, other = (-(dot(g, d) + 0.5 * dot(d, symmetric_matvec(model, d))) for d in (first, second))
-    use = found & (fall >= NEWTON_SHARE * other)
-    trial = jnp.clip(x + jnp.where(use, first, second), lower, upper)
-    return Aim(trial, -r, jnp.where(use, fall, other), square, stationary)
+    Bg = symmetric_matvec(model, reduced)
+    first = jnp.clip(x + newton, lower, upper) - x
+    trial, predicted = _better(x, g, reduced, Bg, first, symmetric_matvec(model, first), model, state.radius, found,
+                               lower, upper)  # fmt: skip
+    return Aim(trial, -r, predicted, square, stationary)
 
 
 @kernel
-def _reduced(model: Array, g: Array, free: Array, norm: Array) -> tuple[Array, Array]:
-    """Returns the model of the free variables in units of its norm, and their gradient."""
+def _reduced(
+    x: Array, g: Array, r: Array, model: Array, lower: Array, upper: Array, radius: Array, eps: Array, tolerance: Array
+) -> tuple[Array, ...]:
+    """Returns the gradient of the free variables, the model's norm, the model in that unit, |r|^2 / 2 and where x is
+    stationary."""
+    square, size = 0.5 * jnp.sum(r * r, axis=0), max_norm(x)
+    projected = max_norm(x - jnp.clip(x - g, lower, upper))
+    stationary = projected <= tolerance * jnp.maximum(1e-3, jnp.sqrt(2 * square))
+    stationary |= radius < 500 * eps * jnp.maximum(1, size)
+    free = ~(((x <= lower) & (g >= 0)) | ((x >= upper) & (g <= 0)))
+    norm = jnp.maximum(max_norm(jnp.sum(jnp.abs(model), axis=1)), 1e-12)
     eye = jnp.eye(len(g), dtype=g.dtype)[:, :, None]
-    return jnp.where(free[:, None] & free[None], model / norm, eye), jnp.where(free, g, 0)
+    matrix = jnp.where(free[:, None] & free[None], model / norm, eye)
+    return jnp.where(free, g, 0), norm, matrix, square, stationary
+
+
+@kernel
+def _better(
+    x: Array, g: Array, reduced: Array, Bg: Array, first: Array, Bfirst: Array, model: Array, radius: Array,
+    found: Array, lower: Array, upper: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Returns the trial, by the Newton step or along -g, and the fall of the model there."""
+    curvature = jnp.sum(reduced * Bg, axis=0)
+    along = radius / jnp.maximum(max_norm(reduced), jnp.finfo(x.dtype).tiny)
+    shorter = jnp.minimum(along, jnp.sum(reduced * reduced, axis=0) / jnp.where(curvature > 0, curvature, 1))
+    along = jnp.where(curvature > 0, shorter, along)
+    second = jnp.clip(x - along * reduced, lower, upper) - x
+    fall = -jnp.sum(first * (g + 0.5 * Bfirst), axis=0)
+    other = -jnp.sum(second * (g + 0.5 * jnp.sum(model * second[None], axis=1)), axis=0)
+    use = found & (fall >= NEWTON_SHARE * other)
+    return jnp.clip(x + jnp.where(use, first, second), lower, upper), jnp.where(use, fall, other)
 
 
 def _inside(matrix: Array, right: Array, radius: Array, wanted: Array, shave: float) -> tuple[Array, Array]:
