@@ -1,7 +1,7 @@
 """Problems whose function returns a number that is minimised, and constraints that its x has to obey."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxcalc.engine.family.family import Family, PyTree
+from jaxcalc.engine.linear_solves import Matvec
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import Status
@@ -95,6 +96,12 @@ VIOLATION_SHARE = 0.1
 PRECISION = {8: 1e-6, 4: 1e-3}
 
 
+# A constraint holds x where its multiplier is so many times its distance, and does not where the reverse is true.
+COMPLEMENTARITY = {8: 100.0, 4: 10.0}
+# The system of the derivatives is regular where its eigenvalues, scaled, exceed this many (n + m) eps^(3/4).
+SINGULAR = 10.0
+
+
 def default_violation(dtype: Any) -> float:
     """Returns the violation that SUCCESS allows in a work dtype by default."""
     return 1e-6 if jnp.dtype(dtype).itemsize >= 8 else 1e-3
@@ -151,8 +158,74 @@ class ConstrainedFamily(Family):
         kkt = state.memory.kkt
         unraveled = jax.vmap(self._unravel, in_axes=-1, out_axes=-1)(kkt.bound_multipliers.astype(self._flat_dtype))
         return {
-            "multipliers": self.output_type.layout.in_form(kkt.multipliers),
+            "multipliers": self.layout.in_form(kkt.multipliers),
             "constraint_violation": kkt.violation,
             "optimality": kkt.optimality,
             "bound_multipliers": unraveled,
         }
+
+    # Derivatives of solutions: the unknowns are x and the multipliers of all rows.
+
+    @property
+    def layout(self) -> Layout:
+        """How the rows belong to the caller's constraints."""
+        return self.output_type.layout
+
+    def unknowns(self, result: Any) -> Array:
+        """Returns x and the multipliers, (n + m, N)."""
+        return jnp.concatenate([self.ravel(result.x), self.layout.rows(result.multipliers, len(result.status))])
+
+    def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+        """Returns f - y'c over the constraints that hold x, and fun's auxiliary output.
+
+        An inequality that does not hold x adds -y_i^2 / 2, so that its multiplier stays zero. Where it cannot be told
+        whether it does, it adds nothing, so that the system of the derivatives is singular: they are not known there.
+        """
+        output, aux = self.output(u[: self.n], args, shared)
+        equalities = output.equalities.size
+        y, values = u[self.n :], output.inequalities
+        size, distance = jax.lax.stop_gradient((y[equalities:], jnp.abs(values)))
+        ratio = COMPLEMENTARITY[jnp.dtype(self.dtype).itemsize]
+        holds, free = size > ratio * distance, distance > ratio * size
+        terms = jnp.where(holds, y[equalities:] * values, jnp.where(free, 0.5 * y[equalities:] ** 2, 0))
+        return output.value - y[:equalities] @ output.equalities - jnp.sum(terms), aux
+
+    def slope(self, u: Array, args: tuple, shared: tuple) -> Array:
+        """Returns the gradient of f."""
+        return jax.grad(lambda x: self.value(x, args, shared)[0])(u[: self.n])
+
+    def held(self, result: Any, box: Box) -> Array:
+        """Returns which variables a bound holds, (n + m, N): those that are nearer to it than its multiplier is large."""
+        nu, x = self.ravel(result.bound_multipliers), self.ravel(result.x)
+        held = (nu > x - box.lower) | (-nu > box.upper - x) | (box.lower >= box.upper)
+        rows = self.layout.rows(result.multipliers, len(result.status))
+        return jnp.concatenate([held, jnp.zeros(rows.shape, bool)])
+
+    def held_at_lower(self, result: Any, box: Box) -> Array:
+        """Returns which held variables stand at their lower bounds: those whose multiplier is positive."""
+        return self.ravel(result.bound_multipliers) >= 0
+
+    def tangents(self, du: Array, dgradient: Array | None, dslope: Array | None = None) -> dict[str, PyTree]:
+        """Returns the tangents of x, of its gradient and of the multipliers."""
+        formed = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), self.layout.in_form(du[self.n :]))
+        moved = {"x": self.unravel(du[: self.n]), "multipliers": formed}
+        if dgradient is not None:
+            moved["bound_multipliers"] = self.unravel(dgradient[: self.n])
+        return moved | ({} if dslope is None else {"jac": self.unravel(dslope)})
+
+    def linear_solve(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, root: Callable, matvec: Matvec, u: Array, near: bool
+    ) -> tuple[Callable, Array]:
+        """Solves the system of Karush, Kuhn and Tucker, if it is regular and x is a strict minimum on the tangent space.
+
+        So it is where the matrix has as many negative eigenvalues as there are constraints (Gould 1985).
+        """
+        matrix = jax.lax.stop_gradient(jax.jacfwd(root)(u))
+        size = jnp.max(jnp.abs(matrix), axis=1)
+        unit = jax.lax.rsqrt(jnp.where(size > 0, size, 1))
+        eigenvalues, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(matrix), matrix, 0) * unit * unit[:, None])
+        least = SINGULAR * u.size * float(jnp.finfo(u.dtype).eps) ** 0.75
+        regular = jnp.all(jnp.isfinite(matrix)) & jnp.all(jnp.abs(eigenvalues) > least)
+        regular &= jnp.sum(eigenvalues < 0) == u.size - self.n
+        inverse = 1 / jnp.where(jnp.abs(eigenvalues) > least, eigenvalues, 1)
+        return lambda b: unit * (vectors @ (inverse * (vectors.T @ (unit * b)))), regular

@@ -138,12 +138,21 @@ class Family(abc.ABC):
         """Returns which unknowns stay where they are when args change, (m, N): variables that a bound holds."""
         return ~box.free(self.ravel(result.x), self.ravel(result.jac))
 
-    def tangents(self, du: Array, dgradient: Array | None) -> dict[str, PyTree]:
+    def held_at_lower(self, result: OptimizeResult, box: Box) -> Array:
+        """Returns which of the held variables stand at their lower bounds, (n, N); the others stand at the upper."""
+        return (self.ravel(result.x) <= box.lower) & (self.ravel(result.jac) >= 0)
+
+    def slope(self, u: Array, args: tuple, shared: tuple) -> Array | None:
+        """Returns the objective's gradient at unknowns u, (n,), where it is not zero at solutions; None where it is."""
+        return None
+
+    def tangents(self, du: Array, dgradient: Array | None, dslope: Array | None = None) -> dict[str, PyTree]:
         """Returns the tangents of the result's fields.
 
         Args:
             du: The tangents of the unknowns, (m, N).
             dgradient: Those of the gradient of `stationary` at held unknowns, zero at others; None without bounds.
+            dslope: Those of `slope`, (n, N); None where that is.
         """
         return {"x": self.unravel(du)} | ({} if dgradient is None else {"jac": self.unravel(dgradient)})
 

@@ -250,7 +250,7 @@ def _kkt(
     reduced = reduced / scale
     projected = jnp.clip(reduced, (x - upper) * units.scale, (x - lower) * units.scale)
     multipliers = y * units.constraints / units.value
-    product = max_norm(jnp.where(is_equality, 0, multipliers * constraints / units.constraints))
+    product = max_norm(jnp.where(is_equality, 0, multipliers * jnp.maximum(constraints, 0) / units.constraints))
     bound = jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), reduced, 0)
     largest = jnp.maximum(jnp.maximum(1, max_norm(multipliers)), max_norm(of_bounds / scale))
     return Kkt(multipliers, bound, max_norm(projected), worst, product, largest)
