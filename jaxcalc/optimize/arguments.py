@@ -33,8 +33,10 @@ SCIPY_METHODS = {
     "trust-exact": '"trust_region"',
     "dogleg": '"trust_region"',
     "tnc": '"lbfgs" or "trust_ncg", which take bounds',
-    "slsqp": '"bfgs" or "lbfgs", which take bounds; other constraints go into fun as a penalty',
-    "trust-constr": '"trust_region", which takes bounds; other constraints go into fun as a penalty',
+    "slsqp": '"bfgs" or "lbfgs", which take bounds; with constraints= leave method out',
+    "trust-constr": '"trust_region", which takes bounds; with constraints= leave method out',
+    "cobyla": "constraints=..., with method left out",
+    "cobyqa": "constraints=..., with method left out",
     "differential_evolution": "jaxcalc.multistart(fun, bounds)",
     "basinhopping": "jaxcalc.multistart(fun, bounds)",
 }

@@ -1,4 +1,4 @@
-"""One problem with constraints, or many in lanes: what `minimize` and `minimize_many` do where constraints are given."""
+"""One problem with constraints, or many in lanes: what `minimize` and `minimize_many` do with `constraints=`."""
 
 from collections.abc import Callable
 from typing import Any

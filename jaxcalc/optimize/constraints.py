@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxcalc.core.arguments import arrays, as_tuple
 from jaxcalc.core.programs import joined
 from jaxcalc.engine.family.constrained import ConstrainedFamily, Layout
+from jaxcalc.engine.family.scalar import require_value
 from jaxcalc.methods.constrained.lagrangian import Constrained
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import chosen_method
@@ -67,7 +68,7 @@ def asks_for_nothing(constraints: Any) -> bool:
 
 
 def constrained_method(method: Any) -> Method:
-    """Returns the method, by default the interior-point method; raises an error that says which can take constraints."""
+    """Returns the method, by default the interior-point method; errors say which methods take constraints."""
     able = ", ".join(map(repr, ConstrainedFamily.methods))
     if isinstance(method, str) and method not in ConstrainedFamily.methods:
         raise ValueError(f"the method {method!r} takes no constraints; {able} does, and is what method is without.")
@@ -125,8 +126,6 @@ class _WithConstraints:
         if self._has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
         value, aux = output if self._has_aux else (output, None)
-        from jaxcalc.engine.family.scalar import require_value
-
         require_value(jax.eval_shape(lambda: value))
         return jnp.asarray(value), aux
 
@@ -137,7 +136,8 @@ class _WithConstraints:
             for found, own in zip(components, sides.components(shape), strict=True):
                 found += [start + int(index) for index in own]
             start += int(np.prod(shape))
-        return Layout(tuple(shapes), *map(tuple, components), self._several)
+        equal, lower, upper = map(tuple, components)
+        return Layout(tuple(shapes), equal, lower, upper, self._several)
 
 
 def linear(x: Any, A: Array) -> Array:
@@ -157,7 +157,7 @@ def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any
     except (TypeError, ValueError):
         array = None
     if array is None or isinstance(value, list | tuple) or not jnp.issubdtype(array.dtype, jnp.number):
-        what = f"an array of dtype {array.dtype}" if isinstance(value, jax.Array) else f"a {type(value).__name__}"
+        what = f"an array of dtype {value.dtype}" if isinstance(value, jax.Array) else f"a {type(value).__name__}"
         raise TypeError(
             f"{name}: its fun must return a real number or an array of real numbers; it returned {what}. "
             'Write g(x) >= 0 as {"type": "ineq", "fun": g} with g itself, not its sign, and join several numbers with '
@@ -188,8 +188,8 @@ def _rows(name: str, value: Array, sides: Sides, numbers: dict) -> list[Array]:
             fits = False
         if not fits:
             raise ValueError(
-                f"{name}: {side} has shape {numbers[side].shape}, but its fun returns shape {value.shape}, against which "
-                "lb and ub must broadcast. What differs between problems goes into args, which fun takes."
+                f"{name}: {side} has shape {numbers[side].shape}, but its fun returns shape {value.shape}, "
+                "against which lb and ub must broadcast. What differs between problems goes into args, which fun takes."
             )
     lb, ub = (jnp.broadcast_to(numbers[side].astype(value.dtype), value.shape).reshape(-1) for side in ("lb", "ub"))
     equal, lower, upper = sides.components(value.shape)
@@ -247,8 +247,8 @@ def _function(name: str, fun: Any) -> Callable:
 def _require_exact(name: str, one: Any) -> None:
     if np.any(one.keep_feasible):
         raise TypeError(
-            f"{name}: keep_feasible is not promised, since the way to a solution may leave the constraints. What must hold "
-            "everywhere fun is evaluated goes into bounds."
+            f"{name}: keep_feasible is not promised, since the way to a solution may leave the constraints. What must "
+            "hold wherever fun is evaluated goes into bounds."
         )
     for derivative in ("jac", "hess"):
         if callable(getattr(one, derivative, None)):
@@ -267,7 +267,7 @@ def _sides(name: str, lb: Any, ub: Any) -> tuple[Sides, bool, dict[str, Any]]:
             raise TypeError(f"{name}: {side} must be real; it has dtype {array.dtype}.")
     lb, ub = (array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float) for array in (lb, ub))
     try:
-        shape = jnp.broadcast_shapes(lb.shape, ub.shape)
+        shape = np.broadcast_shapes(lb.shape, ub.shape)
     except ValueError:
         raise ValueError(f"{name}: lb has shape {lb.shape} and ub {ub.shape}; they must broadcast.") from None
     low, high = (None if isinstance(side, Tracer) else np.broadcast_to(np.asarray(side), shape) for side in (lb, ub))

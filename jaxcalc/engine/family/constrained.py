@@ -39,13 +39,12 @@ class Layout(NamedTuple):
     several: bool
 
     def in_form(self, rows: Array) -> Any:
-        """Returns numbers of the rows, (m, L), in the form of the constraints with lanes last: those of upper sides
-        negative."""
+        """Returns numbers of the rows, (m, L), in the form of the constraints, lanes last; of upper sides negated."""
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         below = len(self.equal) + len(self.lower)
         # A component has one row at most that adds to it and one that is taken off; the row past the end is zero.
         plus, minus = (np.full(sum(sizes), len(rows)) for _ in range(2))
-        plus[list((*self.equal, *self.lower))] = np.arange(below)
+        plus[[*self.equal, *self.lower]] = np.arange(below)
         minus[list(self.upper)] = np.arange(below, len(rows))
         padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1]) if len(rows) else jnp.zeros((1, *rows.shape[1:]))])
         flat = padded[plus] - padded[minus] if self.upper else padded[plus]
@@ -195,7 +194,7 @@ class ConstrainedFamily(Family):
         return jax.grad(lambda x: self.value(x, args, shared)[0])(u[: self.n])
 
     def held(self, result: Any, box: Box) -> Array:
-        """Returns which variables a bound holds, (n + m, N): those that are nearer to it than its multiplier is large."""
+        """Returns which variables a bound holds, (n + m, N): it is nearer than its multiplier is large."""
         nu, x = self.ravel(result.bound_multipliers), self.ravel(result.x)
         held = (nu > x - box.lower) | (-nu > box.upper - x) | (box.lower >= box.upper)
         rows = self.layout.rows(result.multipliers, len(result.status))
@@ -216,9 +215,9 @@ class ConstrainedFamily(Family):
     def linear_solve(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, root: Callable, matvec: Matvec, u: Array, near: bool
     ) -> tuple[Callable, Array]:
-        """Solves the system of Karush, Kuhn and Tucker, if it is regular and x is a strict minimum on the tangent space.
+        """Solves the system of Karush, Kuhn and Tucker where that is regular and x a minimum on the tangent space.
 
-        So it is where the matrix has as many negative eigenvalues as there are constraints (Gould 1985).
+        It is one where the matrix has as many negative eigenvalues as there are constraints (Gould 1985).
         """
         matrix = jax.lax.stop_gradient(jax.jacfwd(root)(u))
         size = jnp.max(jnp.abs(matrix), axis=1)

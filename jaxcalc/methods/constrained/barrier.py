@@ -9,7 +9,7 @@ by `Units`; every sum is of the bounds that exist. Where a variable or a slack h
 distance is added, which keeps it from running away where f is flat (Wächter and Biegler 2006, section 3.7).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -52,7 +52,7 @@ DOUBLE = Numbers(1e-8, 1e-8, 1e4, 1e-10, 1e-7, 2.2e-16, 1e-6, 150, 1e-8, 1e-6, 1
 SINGLE = Numbers(1e-4, 1e-6, 1e2, 1e-6, 3e-4, 1.2e-7, 1e-3, 60, 1e-5, 1e-4, 1e-6, 1e-6)
 
 
-def numbers_of(dtype) -> Numbers:
+def numbers_of(dtype: Any) -> Numbers:
     """Returns the constants of a work dtype."""
     return DOUBLE if jnp.dtype(dtype).itemsize >= 8 else SINGLE
 
@@ -90,7 +90,7 @@ class Sides(NamedTuple):
         return 1.0 * (self.has_lower & ~self.has_upper) - 1.0 * (self.has_upper & ~self.has_lower)
 
     def inside(self, x: Array, share: float, of_width: float) -> Array:
-        """Returns x, moved from each bound by min(share max(1, |bound|), of_width (upper - lower)) where it is nearer."""
+        """Returns x, at least min(share max(1, |bound|), of_width (upper - lower)) away from every bound."""
         width = of_width * jnp.where(self.has_lower & self.has_upper, self.upper - self.lower, jnp.inf)
         low = self.lower + jnp.minimum(share * jnp.maximum(1, jnp.abs(self.lower)), width)
         high = self.upper - jnp.minimum(share * jnp.maximum(1, jnp.abs(self.upper)), width)

@@ -30,8 +30,8 @@ from jaxcalc.methods.constrained.newton import Step
 ARMIJO = 1e-8
 # The merit counts where length * slope^MERIT_POWER exceeds the violation to the power VIOLATION_POWER.
 MERIT_POWER, VIOLATION_POWER = 2.3, 1.1
-# A cut step has between LEAST_CUT and MOST_CUT of the length before. After MOST_CUTS cuts at an infeasible x the step is
-# given up.
+# A cut step has between LEAST_CUT and MOST_CUT of the length before. After MOST_CUTS cuts at an infeasible x the
+# step is given up.
 LEAST_CUT, MOST_CUT, MOST_CUTS = 0.1, 0.5, 4
 # Where the error falls to this share although the merit does not tell, the trial is accepted.
 LESS_ERROR = 0.99
@@ -66,7 +66,8 @@ def judged(memory: Any, trial: Point, descending: Array, finite: Array, sides: S
         memory.step.slope, memory.step.length, memory.violation, memory.merit, violation, reached, accepts,
         memory.limits, memory.error, error, memory.tiny, memory.cuts, memory.shift, descending, finite, numbers,
     )  # fmt: skip
-    return Judgement(*verdict, duals)
+    accepted, joins, cut, fails, length, shift = verdict
+    return Judgement(accepted, joins, cut, fails, length, shift, duals)
 
 
 @kernel

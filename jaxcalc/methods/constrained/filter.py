@@ -4,7 +4,7 @@ A point is acceptable if of every pair it has the lower violation or the lower m
 further one comes, the oldest goes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -23,7 +23,7 @@ class Filter(NamedTuple):
     merit: Array  # (PLACES, L)
 
     @classmethod
-    def empty(cls, lanes: int, dtype) -> "Filter":
+    def empty(cls, lanes: int, dtype: Any) -> "Filter":
         """Returns filters without pairs."""
         never = jnp.full((PLACES, lanes), jnp.inf, dtype)
         return cls(never, never)

@@ -1,7 +1,7 @@
 """A primal-dual interior-point method with a filter, whose every trial is a step of the engine."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -196,10 +196,10 @@ class InteriorPoint(Method):
 def interior_point() -> InteriorPoint:
     """A primal-dual interior-point method for equalities and inequalities.
 
-    Follows the minimisers of f - mu sum log(slack) under the constraints while mu goes to zero, by Newton's method on the
-    conditions of Karush, Kuhn and Tucker with exact Hessians of the Lagrangian. A filter of (violation, objective) pairs
-    decides about trials; where steps fail, the violation alone is minimised for a while, which also finds out that
-    constraints contradict each other. Every trial is one evaluation, and no step waits for another lane's search.
+    Follows the minimisers of f - mu sum log(slack) under the constraints while mu goes to zero, by Newton's method on
+    the conditions of Karush, Kuhn and Tucker with exact Hessians of the Lagrangian. A filter of pairs of violation and
+    objective decides about trials; where steps fail, the violation alone is minimised for a while, which also finds out
+    that constraints contradict each other. Every trial is one evaluation, and no step waits for another lane's search.
 
     Returns:
         The method, for `minimize(..., constraints=..., method=...)`.
@@ -219,8 +219,7 @@ def interior_point() -> InteriorPoint:
 
 
 def _prepared(memory: Memory, evaluation: Linearized, start: Array, numbers: Numbers) -> Memory:
-    """Returns the memory with one more evaluation, the units that follow from the gradients at the start, and what the
-    caller allows."""
+    """Returns the memory with one more evaluation, the units from the start's gradients, and the allowed violation."""
     most = evaluation.most_violation
     most = jnp.full_like(evaluation.value, numbers.infeasible) if most is None else most
     scale = jnp.ones_like(evaluation.gradient) if evaluation.scale is None else evaluation.scale
@@ -243,9 +242,7 @@ def _units(gradient: Array, jacobian: Array) -> tuple[Array, Array]:
     return unit(jnp.max(jnp.abs(gradient), axis=0)), unit(jnp.max(jnp.abs(jacobian), axis=1, initial=0))
 
 
-def _trial(
-    memory: Memory, x: Array, evaluation: Linearized, start: Array, returning: Array, numbers: Numbers
-) -> Point:
+def _trial(memory: Memory, x: Array, evaluation: Linearized, start: Array, returning: Array, numbers: Numbers) -> Point:
     """Returns the trial's point in `Units`."""
     units, equalities = memory.units, len(evaluation.constraints) - len(memory.slack)
     constraints = units.constraints * evaluation.constraints
@@ -308,12 +305,8 @@ def _with_fresh_slacks(
     )
     shift = jnp.minimum(descent.MOST_MEMORY, jnp.maximum(descent.MEMORY_GROWTH * memory.shift, RESTORED_SHIFT))
     fresh = slack_only | leaves
-    point = point._replace(
-        slack=jnp.where(fresh, slack, point.slack), hessian=jnp.where(entered, 0, point.hessian)
-    )
-    memory = memory._replace(
-        point=point, restoration=own, filter=pairs, shift=jnp.where(entered, shift, memory.shift)
-    )
+    point = point._replace(slack=jnp.where(fresh, slack, point.slack), hessian=jnp.where(entered, 0, point.hessian))
+    memory = memory._replace(point=point, restoration=own, filter=pairs, shift=jnp.where(entered, shift, memory.shift))
     return memory, _Fresh(slack_only, entered, restoring & ~leaves, leaves, fails & hopeless, worst)
 
 
@@ -389,7 +382,9 @@ def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Number
         # the caller's conditions want a lower barrier.
         more = first & (error <= numbers.tolerance) & (least_mu > numbers.least_barrier)
         least_mu = jnp.where(more, 0.1 * least_mu, least_mu)
-        lower = jnp.where(first, (tiny >= 1) & ~more, (k <= MOST_FALLS) & (error <= READY * mu)) & (mu > 1.01 * least_mu)
+        lower = jnp.where(first, (tiny >= 1) & ~more, (k <= MOST_FALLS) & (error <= READY * mu)) & (
+            mu > 1.01 * least_mu
+        )
         lowered = jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu**POWER))
         mu = jnp.where(more, least_mu, jnp.where(lower, lowered, mu))
         return jnp.where(first, error, whole), error, mu, least_mu, jnp.where(lower, 0, tiny), emptied | lower | more

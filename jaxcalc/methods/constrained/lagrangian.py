@@ -55,7 +55,7 @@ class Linearized(NamedTuple):
 
 
 class LagrangianHessian(Need):
-    """Values, the Jacobian of objective and constraints, and the Hessian of the Lagrangian, by forward mode over reverse.
+    """Values, the Jacobian of f and c, and the Hessian of the Lagrangian, by forward mode over reverse mode.
 
     Functions that define only their reverse mode get reverse mode.
     """

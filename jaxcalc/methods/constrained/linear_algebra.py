@@ -1,5 +1,7 @@
 """Linear algebra of constrained problems over lanes, which are the last axis."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -33,10 +35,10 @@ def add_weighted_squares(start: Array, matrix: Array, weights: Array) -> Array:
     )
 
 
-def _sum_of_rows(count: int, term, zero: Array) -> Array:
+def _sum_of_rows(count: int, term: Callable[[int], Array], zero: Array) -> Array:
     if count > MOST_UNROLLED:
         return jax.lax.fori_loop(1, count, lambda j, total: total + term(j), term(0))
-    return sum((term(j) for j in range(1, count)), term(0)) if count else zero
+    return functools.reduce(lambda total, j: total + term(j), range(1, count), term(0)) if count else zero
 
 
 @kernel
@@ -124,5 +126,5 @@ def _with_unit_diagonal(matrix: Array, growth: Array, shift: Array) -> tuple[Arr
 
 
 @kernel
-def _large_pivots(upper: Array, positive: Array, least: Array) -> Array:
+def _large_pivots(upper: Array, positive: Array, least: float) -> Array:
     return positive & jnp.all(jnp.stack([upper[j, j] > least for j in range(len(upper))]), axis=0)

@@ -124,7 +124,7 @@ def _model(
 
 
 @kernel
-def _penalties(of_equal: Array, norm: Array, penalty: Array) -> Array:
+def _penalties(of_equal: Array, norm: Array, penalty: float) -> Array:
     squares = jnp.sum(of_equal * of_equal, axis=1)
     least = 1e-12 * jnp.maximum(1, max_norm(squares))
     return penalty * jnp.maximum(norm, 1e-8) / jnp.maximum(squares, least)
@@ -154,7 +154,7 @@ def _with_equalities(
 @kernel
 def _lengths(
     x: Array, slack: Array, dx: Array, dslack: Array, dy: Array, duals: Duals, mu: Array, least_slack: Array,
-    sides: Sides, eps: Array,
+    sides: Sides, eps: float,
 ) -> Step:  # fmt: skip
     low, high, room = sides.above_lower(x), sides.below_upper(x), slack - least_slack
     lower = jnp.where(sides.has_lower, (mu - duals.lower * dx) / low - duals.lower, 0)
@@ -168,7 +168,7 @@ def _lengths(
 
 
 def _to_boundary(share: Array, moves: tuple) -> Array:
-    """Returns the largest length up to 1 that leaves of each distance the share 1 - share, for (direction, distance)."""
+    """Returns the largest length up to 1 that uses at most this share of each distance along its direction."""
     length = jnp.ones_like(share)
     for direction, distance in moves:
         ratio = jnp.where(direction < 0, -share * distance / jnp.where(direction < 0, direction, -1), jnp.inf)

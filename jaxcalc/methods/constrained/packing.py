@@ -56,7 +56,8 @@ class Packed:
     @classmethod
     def tree_unflatten(cls, form: tuple, children: tuple) -> "Packed":
         """Returns the object that `tree_flatten` took apart."""
-        return cls(*children, form)
+        rows, matrices = children
+        return cls(rows, matrices, form)
 
 
 def chosen(cases: list[tuple[Array, PyTree]], otherwise: PyTree) -> PyTree:

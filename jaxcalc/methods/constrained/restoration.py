@@ -92,10 +92,9 @@ def aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbe
 
 @kernel
 def _reduced(
-    x: Array, g: Array, r: Array, model: Array, lower: Array, upper: Array, radius: Array, eps: Array, tolerance: Array
+    x: Array, g: Array, r: Array, model: Array, lower: Array, upper: Array, radius: Array, eps: float, tolerance: float
 ) -> tuple[Array, ...]:
-    """Returns the gradient of the free variables, the model's norm, the model in that unit, |r|^2 / 2 and where x is
-    stationary."""
+    """Returns the free variables' gradient, the model's norm, the model in that unit, |r|^2 / 2, where it is least."""
     square, size = 0.5 * jnp.sum(r * r, axis=0), max_norm(x)
     projected = max_norm(x - jnp.clip(x - g, lower, upper))
     stationary = projected <= tolerance * jnp.maximum(1e-3, jnp.sqrt(2 * square))
