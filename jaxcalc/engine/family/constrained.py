@@ -163,6 +163,12 @@ class ConstrainedFamily(Family):
             "bound_multipliers": unraveled,
         }
 
+    def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any]:
+        """Returns c_E and c_I at x, which of them are equalities, and the violation that is allowed."""
+        output = self.output(x, args, shared)[0]
+        most = default_violation(self.dtype) if output.most_violation is None else output.most_violation
+        return output.constraints, jnp.arange(output.constraints.size) < output.equalities.size, most
+
     # Derivatives of solutions: the unknowns are x and the multipliers of all rows.
 
     @property

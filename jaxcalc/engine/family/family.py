@@ -116,6 +116,11 @@ class Family(abc.ABC):
         """Returns the fields that `result_type` adds to `OptimizeResult`, at x, lanes last."""
         return {}
 
+    def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any] | None:
+        """Returns a problem's constraints at x, which of them are equalities, the others being at least zero, and the
+        violation that is allowed; None where a family has none."""
+        return None
+
     # Derivatives of solutions.
 
     @staticmethod
