@@ -15,7 +15,13 @@ from jaxcalc.optimize.constraints import asks_for_nothing, checked, common_numbe
 
 
 def certify(
-    fun: Callable, x: Any, args: Any = (), bounds: Any = None, *, constraints: Any = (), many: bool = False,
+    fun: Callable,
+    x: Any,
+    args: Any = (),
+    bounds: Any = None,
+    *,
+    constraints: Any = (),
+    many: bool = False,
     gtol: Any = None,
 ) -> Certificate:
     """Tells of a point whether it is a minimum, a maximum, a saddle, degenerate, or no critical point at all.

@@ -163,6 +163,10 @@ def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any
             'Write g(x) >= 0 as {"type": "ineq", "fun": g} with g itself, not its sign, and join several numbers with '
             "jnp.stack."
         )
+    if not array.size:
+        raise ValueError(
+            f"{name}: its fun returned an empty array, which constrains nothing: leave the constraint out."
+        )
     if jnp.iscomplexobj(array):
         raise TypeError(f"{name}: its fun must return real numbers; it returned complex ones.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
@@ -261,6 +265,9 @@ def _sides(name: str, lb: Any, ub: Any) -> tuple[Sides, bool, dict[str, Any]]:
     Sides that are traced have no values yet: they are inequalities, or equalities where lb is ub.
     """
     same = lb is ub
+    # Inside a trace an array made of a known number counts as traced, too: the number itself tells.
+    known = [not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(side)) for side in (lb, ub)]
+    low, high = (np.asarray(side, float) if is_known else None for side, is_known in zip((lb, ub), known, strict=True))
     lb, ub = jnp.asarray(lb), jnp.asarray(ub)
     for side, array in (("lb", lb), ("ub", ub)):
         if jnp.iscomplexobj(array) or not jnp.issubdtype(array.dtype, jnp.number):
@@ -270,7 +277,7 @@ def _sides(name: str, lb: Any, ub: Any) -> tuple[Sides, bool, dict[str, Any]]:
         shape = np.broadcast_shapes(lb.shape, ub.shape)
     except ValueError:
         raise ValueError(f"{name}: lb has shape {lb.shape} and ub {ub.shape}; they must broadcast.") from None
-    low, high = (None if isinstance(side, Tracer) else np.broadcast_to(np.asarray(side), shape) for side in (lb, ub))
+    low, high = (None if side is None else np.broadcast_to(side, shape) for side in (low, high))
     if low is not None and high is not None:
         if not np.all(low <= high) or np.any(low == np.inf) or np.any(high == -np.inf):
             raise ValueError(f"{name}: lb must be at most ub, not nan and not infinite on the wrong side; "

@@ -60,6 +60,12 @@ class Layout(NamedTuple):
         return jnp.concatenate([equal, jnp.maximum(lower, 0), jnp.maximum(-upper, 0)])
 
 
+SUCCESS_WORDS = (
+    "the constraints hold to ctol, and the largest component of the gradient of the Lagrangian, with bounds of the "
+    "projected gradient, is at most gtol"
+)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
 class ConstrainedResult(OptimizeResult):
@@ -85,6 +91,15 @@ class ConstrainedResult(OptimizeResult):
     constraint_violation: Any = None
     optimality: Any = None
     bound_multipliers: Any = None
+
+    @property
+    def message(self) -> str:
+        """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
+        return super().message.replace(Status.SUCCESS.words, SUCCESS_WORDS)
+
+    def where_success(self, fill: Any) -> "ConstrainedResult":
+        """Returns the result with its floating fields replaced by `fill` where a problem did not succeed."""
+        return self._filled(fill, ("x", "fun", "jac", "aux", "multipliers", "bound_multipliers", "optimality"))
 
 
 # The share of gtol up to which the error of the scaled conditions counts as none, by precision, and the least of them.
