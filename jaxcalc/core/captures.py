@@ -144,6 +144,8 @@ class Captures:
         elif isinstance(value, functools.partial):
             names = _partial_attributes(value)
             self._add(value, "partial", _read_partial, names)
+        elif isinstance(value, weakref.ref):
+            self._follow(value(), attributes)
         elif isinstance(value, tuple | list | dict):
             if len(value) <= MOST_ENTRIES:
                 for entry in value.values() if isinstance(value, dict) else value:

@@ -5,12 +5,13 @@ The key is the identity of the user's functions, and the values that they take f
 program (dtypes, shapes, static options) is told apart by `jax.jit` underneath.
 """
 
+import contextlib
 import sys
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -23,9 +24,19 @@ MANY_COMPILATIONS = 10
 
 T = TypeVar("T")
 
-_programs: dict[tuple, tuple[Versions[Callable], Callable]] = {}
 _joined: dict[tuple, Any] = {}
 _function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
+
+
+class _Version(NamedTuple):
+    """What has been compiled of functions while the values were the same that they take from outside."""
+
+    captures: Captures
+    programs: dict[tuple, Callable]
+
+
+# Versions by functions, with references to these.
+_programs: dict[tuple, tuple[Versions[_Version], list[Callable]]] = {}
 
 
 def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Callable:
@@ -37,32 +48,53 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
             are the same that these functions take from closures and globals.
         options: Of `jax.jit`.
     """
-    key = (run, repr(options), *(_identity(fun) for fun in functions))
+    captures, programs = _current(functions)
+    key = (run, repr(options))
+    if key not in programs:
+        references = _programs[_key(functions)][1]
+
+        # The closure holds no function strongly: the caller does, while a call traces.
+        def program(static, *operands):
+            with own_promotion() as callers, reverse_mode():
+                result = run([callers(reference()) for reference in references], static, *operands)
+            captures.leave_out_changed()
+            return result
+
+        programs[key] = jax.jit(program, static_argnums=0, **options)
+    return programs[key]
+
+
+@contextlib.contextmanager
+def traced(function: Callable) -> Iterator[Callable]:
+    """Yields the function to be traced outside of a program; what tracing itself changes does not compile anew."""
+    captures = _current([function]).captures
+    with own_promotion() as callers, reverse_mode():
+        yield callers(function)
+    captures.leave_out_changed()
+
+
+def _current(functions: Sequence[Callable]) -> _Version:
+    """Returns the version of these functions that holds for the values of now."""
+    key = _key(functions)
     if key not in _programs:
         programs = _programs  # at the interpreter's end objects may outlive the names of this module
         references = [_reference(fun, lambda _: programs.pop(key, None)) for fun in functions]
         for fun in functions:
-            if not any(_identity(fun) in known[2:] for known in _programs):
+            if not any(_identity(fun) in known for known in _programs):
                 _count(fun)
+        _programs[key] = Versions(), references
+    versions, references = _programs[key]
 
-        versions: Versions[Callable] = Versions()
+    def make(captures: Captures) -> _Version:
+        if versions.count + 1 == MANY_COMPILATIONS:
+            _warn_of_other_values(functions)
+        return _Version(captures, {})
 
-        def make(captures: Captures) -> Callable:
-            if versions.count + 1 == MANY_COMPILATIONS:
-                _warn_of_other_values([reference() for reference in references])
-
-            # The closure holds no function strongly: the caller does, while a call traces.
-            def program(static, *operands):
-                with own_promotion() as callers, reverse_mode():
-                    result = run([callers(reference()) for reference in references], static, *operands)
-                captures.leave_out_changed()
-                return result
-
-            return jax.jit(program, static_argnums=0, **options)
-
-        _programs[key] = versions, make
-    versions, make = _programs[key]
     return versions.current(functions, make)
+
+
+def _key(functions: Sequence[Callable]) -> tuple:
+    return tuple(map(_identity, functions))
 
 
 def _identity(fun: Callable) -> Hashable:

@@ -25,8 +25,8 @@ from jax import Array
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.kernels import inlined
 from jaxcalc.core.platform import quick_to_compile
-from jaxcalc.core.programs import compiled
-from jaxcalc.core.tracing import own_promotion, reverse_mode
+from jaxcalc.core.programs import compiled, traced
+from jaxcalc.core.tracing import own_promotion
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
 from jaxcalc.engine.latch import as_rows
@@ -149,8 +149,8 @@ def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> 
         return jax.ShapeDtypeStruct(leaf.shape if single else leaf.shape[1:], leaf.dtype)
 
     x0, args = jax.tree.map(of_one, (queue.x0, queue.args))
-    with own_promotion() as callers, reverse_mode():
-        family = options.family(options.family.prepared(callers(fun)), x0, args, queue.shared, options.has_aux)
+    with traced(fun) as function:
+        family = options.family(options.family.prepared(function), x0, args, queue.shared, options.has_aux)
         plan = Plan(family, family.sized(queue.method), jax.eval_shape(as_floating, x0))
         lanes = jax.eval_shape(lambda: plan.method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lanes))
