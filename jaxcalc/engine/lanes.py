@@ -24,7 +24,7 @@ from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.rows import gather, scatter
-from jaxcalc.engine.scaling import needs_units, size_of, to_scaled
+from jaxcalc.engine.scaling import needs_units, power_of_two, size_of, to_scaled
 from jaxcalc.engine.status import RUNNING
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
@@ -50,32 +50,68 @@ class Lanes(NamedTuple):
     result: OptimizeResult  # latched, lanes last; its status is RUNNING until the problem ends
 
 
+class Carry(NamedTuple):
+    """What the loop carries."""
+
+    lanes: Lanes
+    results: OptimizeResult  # rows (N, ...), those of problems that have ended
+    head: Array  # the next row to be loaded
+    steps: Array  # so far
+
+
 class Engine(NamedTuple):
-    """A family, a queue whose tolerances are complete, and how long a history results hold."""
+    """A family, a queue whose tolerances are complete, how long a history results hold, and the starts of a problem.
+
+    With several starts the rows of x0 are those of the first problem, then those of the second, and so on; whatever
+    else belongs to a problem has one row.
+    """
 
     family: Family
     problem: Problem
     history: int = 0
+    starts: int = 1
+
+    @classmethod
+    def of(cls, family: Family, problem: Problem, history: int = 0, starts: int = 1) -> "Engine":
+        """Returns the engine of a queue as the caller gave it, with defaults where tolerances were not given."""
+        method = family.sized(problem.method)
+        limits = method.default_maxiter(family.n), method.most_evaluations(family.n)
+        tolerances = problem.tolerances.completed(family.dtype, *limits)
+        queue = problem._replace(method=method, scale=power_of_two(problem.scale), tolerances=tolerances)
+        return cls(family, queue, history, starts)
 
     def solve(self, width: int) -> OptimizeResult:
         """Solves every problem of a queue of at least one in `width` lanes; rows (N, ...) in the queue's order."""
-        count = self.problem.end
+        start = varying_over(varying_axes(self.problem), self.begin(width))
+        return self.span(start, jnp.iinfo(jnp.int32).max).results
 
-        def turn(carry):
-            lanes, results, head = carry
-            lanes, head = self.refill(lanes, head)
+    def begin(self, width: int) -> Carry:
+        """Returns what the loop carries before its first step: idle lanes, and rows that nothing is written in."""
+        idle = self.idle(width)
+        return Carry(idle, self.blank_rows(idle), jnp.int32(0), jnp.int32(0))
+
+    def span(self, carry: Carry, most: Any) -> Carry:
+        """Steps the lanes `most` times, or until every problem is solved; where a span ends changes no result."""
+        count, width = self.problem.end, carry.lanes.row.shape[0]
+
+        def turn(carry: Carry) -> Carry:
+            lanes, head = self.refill(carry.lanes, carry.head)
             # At the queue's end there is nothing to refill with, and the last lanes run to their ends.
             enough = jnp.where(head < count, width - max(1, int(IDLE_SHARE * width)), 0)
-            lanes = jax.lax.while_loop(lambda lanes: jnp.sum(lanes.result.status == RUNNING) > enough, self.step, lanes)
-            return lanes, self.hand_in(lanes, results), head
 
-        def unfinished(carry):
-            lanes, _, head = carry
-            return (head < count) | jnp.any(lanes.result.status == RUNNING)
+            def goes_on(inner):
+                return (jnp.sum(inner[0].result.status == RUNNING) > enough) & (inner[1] < most)
 
-        idle = self.idle(width)
-        start = (idle, self.blank_rows(idle), jnp.int32(0))
-        return jax.lax.while_loop(unfinished, turn, varying_over(varying_axes(self.problem), start))[1]
+            lanes, steps = jax.lax.while_loop(
+                goes_on, lambda inner: (self.step(inner[0]), inner[1] + 1), (lanes, carry.steps)
+            )
+            return Carry(lanes, self.hand_in(lanes, carry.results), head, steps)
+
+        def unfinished(carry: Carry) -> Array:
+            left = (carry.head < count) | jnp.any(carry.lanes.result.status == RUNNING)
+            return left & (carry.steps < most)
+
+        return jax.lax.while_loop(unfinished, turn, carry)
 
     def step(self, lanes: Lanes) -> Lanes:
         """Evaluates the trial points of all lanes once and takes one step in each."""
@@ -101,14 +137,15 @@ class Engine(NamedTuple):
         """Returns lanes that are about to evaluate the starts of these rows of the queue; past its end they idle."""
         problem, family = self.problem, self.family
         inside = jnp.minimum(row, problem.rows - 1)
-        scale, *sides = (_gather_side(family, side, inside) for side in (problem.scale, *problem.box))
+        whose = inside // self.starts
+        scale, *sides = (_gather_side(family, side, whose) for side in (problem.scale, *problem.box))
         start = Start(
             row,
             family.ravel(gather(problem.x0, inside)),
-            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, inside)),
+            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, whose)),
             Box(*sides),
             scale,
-            problem.tolerances.of_rows(inside),
+            problem.tolerances.of_rows(whose),
         )
         return loaded(family, problem.method, start, row < problem.end, self.history)
 

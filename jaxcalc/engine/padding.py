@@ -30,22 +30,34 @@ def padded_length(count: int) -> int:
     return -(-count // step) * step
 
 
-def padded_queue(problem: Problem) -> Problem:
-    """Returns the queue filled up with copies of its last problem, and tolerances in one form."""
-    count = problem.rows
+def padded_queue(problem: Problem, starts: int = 1) -> Problem:
+    """Returns the queue filled up with copies of its last problem, and tolerances in one form.
+
+    Args:
+        problem: The queue.
+        starts: How many rows of x0 belong to each problem.
+    """
+    rows = problem.rows
+    count = rows // starts
     leaves = jax.tree.leaves((problem.x0, problem.args, problem.box, problem.scale))
-    if not count or any(_stays(leaf) for leaf in leaves) or sum(leaf.nbytes for leaf in leaves) > MOST_BYTES:
+    if not count or not all(map(is_at_hand, leaves)) or sum(leaf.nbytes for leaf in leaves) > MOST_BYTES:
         return problem._replace(tolerances=problem.tolerances.in_one_form(count))
     length = padded_length(count)
 
     def padded(leaf: Any) -> Any:
         if len(leaf) == length or len(leaf) != count:  # what all problems share has one row
             return leaf
-        return np.pad(np.asarray(leaf), [(0, length - count)] + [(0, 0)] * (leaf.ndim - 1), "edge")
+        return _lengthened(leaf, length)
 
-    x0, args, box, scale = jax.tree.map(padded, (problem.x0, problem.args, problem.box, problem.scale))
+    x0 = jax.tree.map(lambda leaf: _lengthened(leaf, length * starts), problem.x0)
+    args, box, scale = jax.tree.map(padded, (problem.args, problem.box, problem.scale))
     tolerances = problem.tolerances.in_one_form(length)
-    return problem._replace(x0=x0, args=args, box=box, scale=scale, tolerances=tolerances, count=np.int32(count))
+    return problem._replace(x0=x0, args=args, box=box, scale=scale, tolerances=tolerances, count=np.int32(rows))
+
+
+def _lengthened(leaf: Any, length: int) -> Any:
+    missing = length - len(leaf)
+    return np.pad(np.asarray(leaf), [(0, missing)] + [(0, 0)] * (leaf.ndim - 1), "edge") if missing else leaf
 
 
 def first_rows(tree: Tree, count: int) -> Tree:
@@ -54,15 +66,15 @@ def first_rows(tree: Tree, count: int) -> Tree:
     def cut(leaf: Any) -> Any:
         if len(leaf) == count:
             return leaf
-        if not shares_memory_with_host() or _stays(leaf):
+        if not shares_memory_with_host() or not is_at_hand(leaf):
             return leaf[:count]
         return jax.device_put(np.asarray(leaf)[:count].copy())
 
     return jax.tree.map(cut, tree)
 
 
-def _stays(leaf: Any) -> bool:
-    """Returns whether an array must not pass through NumPy: it lies on several devices, or holds random keys."""
-    if not isinstance(leaf, jax.Array):
+def is_at_hand(leaf: Any) -> bool:
+    """Returns whether NumPy may hold an array: it lies on the first device, and holds no random keys."""
+    if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.extended):
         return False
-    return leaf.devices() != {jax.devices()[0]} or jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    return not isinstance(leaf, jax.Array) or leaf.devices() == {jax.devices()[0]}

@@ -154,6 +154,7 @@ class Options(NamedTuple):
         has_aux: Whether fun returns (output, anything).
         unconverged: What the derivatives of a problem that did not succeed are, of `UNCONVERGED`.
         certify: Whether results hold certificates.
+        starts: How many rows of x0 belong to each problem; not under transformations.
     """
 
     family: type
@@ -162,3 +163,4 @@ class Options(NamedTuple):
     has_aux: bool = False
     unconverged: str = "nan"
     certify: bool = False
+    starts: int = 1

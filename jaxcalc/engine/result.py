@@ -45,6 +45,7 @@ class OptimizeResult:
         nhev: How many of the evaluations held the Hessian, or a product with it, of methods that need one; otherwise
             None.
         certificate: What kind of point x is, a `Certificate`, with certify=True of `minimize_many`; otherwise None.
+        agreed: How many of a problem's starts ended where the best one did, with starts=K; otherwise None.
     """
 
     x: Any
@@ -57,6 +58,7 @@ class OptimizeResult:
     history: Any = None
     nhev: Any = None
     certificate: Any = None
+    agreed: Any = None
 
     @property
     def success(self) -> Array:

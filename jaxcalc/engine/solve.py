@@ -22,36 +22,65 @@ from jaxcalc.engine.lanes import Engine
 from jaxcalc.engine.padding import first_rows, padded_queue
 from jaxcalc.engine.problem import Options, Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
-from jaxcalc.engine.scaling import power_of_two
+from jaxcalc.engine.spans import solved_in_spans
 from jaxcalc.engine.steps import solved_by_steps
 from jaxcalc.methods.box import Box
 
 
-def solve_one(fun: Callable, problem: Problem, options: Options) -> OptimizeResult:
-    """Solves a queue of one problem whose x0 has no problem axis and whose args are all shared."""
+def solve_one(
+    fun: Callable, problem: Problem, options: Options, callback: Callable[[OptimizeResult], Any] | None = None
+) -> OptimizeResult:
+    """Solves a queue of one problem whose x0 has no problem axis and whose args are all shared.
+
+    The callback, see `solved_by_steps`, is for calls outside of transformations.
+    """
     loop = compiled(_solve_one, [fun])
     if is_transformed():
+        if callback is not None:
+            raise TypeError(
+                "callback is called on the host after every iteration, which a traced program cannot do: leave it out "
+                "under jax.jit, jax.vmap and jax.grad, or ask for the last values by history=."
+            )
         return loop(options, problem)
     problem = problem._replace(tolerances=problem.tolerances.in_one_form(1))
-    result = solved_by_steps(loop, fun, problem, options, single=True)
+    result = solved_by_steps(loop, fun, problem, options, single=True, callback=callback)
     return loop(options, problem) if result is None else result
 
 
-def solve_all(functions: Sequence[Callable], problems: Sequence[Problem], options: Options) -> list[OptimizeResult]:
-    """Solves the queues of several functions, one after the other in one program; a small one step by step."""
+def solve_all(
+    functions: Sequence[Callable], problems: Sequence[Problem], options: Options, progress: bool = False
+) -> list[OptimizeResult]:
+    """Solves the queues of several functions, one after the other in one program.
+
+    The queue of one function is solved step by step where it is small and new, and in spans otherwise; then `progress`
+    shows how far it is.
+    """
     if not functions:
         return []
-    loop = compiled(_solve_all, functions)
-    if is_transformed():
-        return loop(options, list(problems))
-    result = solved_by_steps(loop, functions[0], problems[0], options, single=False) if len(functions) == 1 else None
-    if result is None:
+    if is_transformed() or len(functions) > 1:
+        loop = compiled(_solve_all, functions)
+        if is_transformed():
+            return loop(options, list(problems))
         results = loop(options, [padded_queue(problem) for problem in problems])
         return [first_rows(result, problem.rows) for result, problem in zip(results, problems, strict=True)]
-    if options.certify:
-        points = problems[0]._replace(x0=result.x)
-        result = dataclasses.replace(result, certificate=_certificates_of(functions[0], points, options))
-    return [result]
+    (fun,), (problem,) = functions, problems
+    return [_solve_queue(fun, problem, options, progress)]
+
+
+def _solve_queue(fun: Callable, problem: Problem, options: Options, progress: bool) -> OptimizeResult:
+    """Solves a queue outside of all transformations."""
+    loop, result = compiled(_solve_all, [fun]), None
+    if not progress and options.starts == 1:
+        result = solved_by_steps(loop, fun, problem, options, single=False)
+    if result is None and problem.rows:
+        result = solved_in_spans(fun, padded_queue(problem, options.starts), problem.rows, options, progress)
+    if result is None:
+        return loop(
+            options, [problem._replace(tolerances=problem.tolerances.in_one_form(problem.rows // options.starts))]
+        )[0]
+    if not options.certify:
+        return result
+    return dataclasses.replace(result, certificate=_certificates_of(fun, problem._replace(x0=result.x), options))
 
 
 def solve_on_devices(fun: Callable, problem: Problem, options: Options, devices: tuple) -> OptimizeResult:
@@ -121,15 +150,8 @@ def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
 
 def _run(family: Family, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue as it is, without rules of its own under transformations."""
-    method = family.sized(problem.method)
-    tolerances = problem.tolerances.completed(
-        family.dtype, method.default_maxiter(family.n), method.most_evaluations(family.n)
-    )
-    queue = problem._replace(method=method, scale=power_of_two(problem.scale), tolerances=tolerances)
-    if not problem.rows:
-        return _no_results(Engine(family, queue, options.history))
-    engine = Engine(family, queue, options.history)
-    return engine.solve(options.lanes or engine.default_width())
+    engine = Engine.of(family, problem, options.history, options.starts)
+    return engine.solve(options.lanes or engine.default_width()) if problem.rows else _no_results(engine)
 
 
 def _no_results(engine: Engine) -> OptimizeResult:

@@ -49,6 +49,7 @@ class Status(enum.IntEnum):
     MAX_EVALUATIONS = 8, "the cap on evaluations was reached"
     CONVERGED_PRECISION = 9, "the method expects no fall of the function that this precision can represent", True
     INFEASIBLE = 10, "the constraints are violated, and no x nearby violates them less"
+    INTERRUPTED = 11, "the caller ended the call before the problem had ended, by Ctrl-C or from the callback"
 
 
 def is_success(codes: Any) -> Any:

@@ -12,9 +12,11 @@ Every problem has a lane of its own; nothing is refilled. What stands around the
 small operation of JAX outside of a program is a program of its own.
 """
 
+import dataclasses
 import functools
+import itertools
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +30,14 @@ from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import compiled, traced
 from jaxcalc.core.tracing import own_promotion
 from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
 from jaxcalc.engine.latch import as_rows
+from jaxcalc.engine.padding import is_at_hand
 from jaxcalc.engine.problem import Options, Problem
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.scaling import power_of_two
-from jaxcalc.engine.status import RUNNING
+from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
 from jaxcalc.methods.needs import Need
@@ -99,7 +103,12 @@ _plans: weakref.WeakKeyDictionary[Callable, dict[Hashable, Plan]] = weakref.Weak
 
 
 def solved_by_steps(
-    loop: Callable, fun: Callable, queue: Problem, options: Options, single: bool
+    loop: Callable,
+    fun: Callable,
+    queue: Problem,
+    options: Options,
+    single: bool,
+    callback: Callable[[OptimizeResult], Any] | None = None,
 ) -> OptimizeResult | None:
     """Returns the results of a queue, or None where the loop in one program has to solve it.
 
@@ -109,37 +118,49 @@ def solved_by_steps(
         queue: The problems, of arrays; of one problem without the problem axis.
         options: The options; certificates are not made here.
         single: Whether the queue is one problem, whose args are all shared.
+        callback: Called with the result so far after every iteration; StopIteration ends the solve. Then, and only
+            then, the host takes any number of steps, in any call.
+
+    Raises:
+        Interrupted: At Ctrl-C, with what has been solved.
     """
     leaves, structure = jax.tree.flatten(queue._replace(tolerances=None))
     key = (options, structure, _kinds(leaves), jax.config.jax_enable_x64)  # pyright: ignore
     plans = _plans.setdefault(loop, {})
     plan = plans.get(key)
     most = CALLS_OF_ONE if single else CALLS_OF_MANY
-    if plan is not None and (not plan.is_quick or plan.calls >= most):
+    if plan is not None and callback is None and (not plan.is_quick or plan.calls >= most):
         return None
-    if options.lanes is not None or not (single or 0 < queue.rows <= WIDTHS[-1]) or not all(map(_is_at_hand, leaves)):
+    if options.lanes is not None or not (single or 0 < queue.rows <= WIDTHS[-1]) or not all(map(is_at_hand, leaves)):
         return None
     if plan is None:
         plan = plans[key] = _new_plan(fun, queue, options, single)
-    if not plan.is_quick:
+    if not plan.is_quick and callback is None:
         return None
-    plan.calls += 1
+    plan.calls += callback is None
     if single:
         x0 = jax.tree.map(lambda leaf: np.asarray(leaf)[None], queue.x0)
         queue = queue._replace(x0=x0, args=(), shared=queue.args)
-    with own_promotion():
-        lanes = _run(fun, plan, queue, options)
-    if lanes is None:
-        plan.is_quick = False
-        return None
-    return _result(plan, lanes, 0 if single else slice(queue.rows))
-
-
-def _is_at_hand(leaf: Any) -> bool:
-    """Returns whether NumPy may read an array: it lies on the first device."""
-    if not isinstance(leaf, jax.Array):
-        return True
-    return leaf.devices() == {jax.devices()[0]} and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    which = 0 if single else slice(queue.rows)
+    steps = itertools.islice(_steps(fun, plan, queue, options), None if callback else MOST_STEPS)
+    lanes: Lanes | None = None
+    nit = 0
+    try:
+        for lanes in steps:
+            if not np.any(np.asarray(lanes.result.status) == RUNNING):
+                return _result(plan, lanes, which)
+            if callback is not None and (now := int(lanes.result.nit[0])) > nit:
+                nit = now
+                callback(_result(plan, lanes, which))
+    except (StopIteration, KeyboardInterrupt) as end:
+        if lanes is None:
+            raise
+        reached = _result(plan, lanes, which)
+        if isinstance(end, StopIteration):
+            return reached
+        raise Interrupted(reached) from None
+    plan.is_quick = False
+    return None
 
 
 def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> Plan:
@@ -158,20 +179,20 @@ def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> 
     return plan
 
 
-def _run(fun: Callable, plan: Plan, queue: Problem, options: Options) -> Lanes | None:
-    """Returns the lanes when all of them have ended; None if the steps are too many."""
+def _steps(fun: Callable, plan: Plan, queue: Problem, options: Options) -> Iterator[Lanes]:
+    """Yields the lanes after each step, without end."""
     family, method = plan.form.family, plan.method
     start, occupied = _start(family, queue)
-    lanes = _loaded(plan.form, options.history, method, start, occupied)
-    inputs = (start.args, queue.shared, lanes.scale)
-    if plan.evaluate is None:
-        plan.evaluate = _evaluation(fun, plan, options, method.needs.points(lanes.state), *inputs)
-    for _ in range(MOST_STEPS):
-        evaluation, aux = plan.evaluate(method.needs.points(lanes.state), *inputs)
-        lanes = _advanced(plan.form, method, lanes, evaluation, aux)
-        if not np.any(np.asarray(lanes.result.status) == RUNNING):
-            return lanes
-    return None
+    with own_promotion():
+        lanes = _loaded(plan.form, options.history, method, start, occupied)
+        inputs = (start.args, queue.shared, lanes.scale)
+        if plan.evaluate is None:
+            plan.evaluate = _evaluation(fun, plan, options, method.needs.points(lanes.state), *inputs)
+    while True:
+        with own_promotion():
+            evaluation, aux = plan.evaluate(method.needs.points(lanes.state), *inputs)
+            lanes = _advanced(plan.form, method, lanes, evaluation, aux)
+        yield lanes
 
 
 def _start(family: Family, queue: Problem) -> tuple[Start, np.ndarray]:
@@ -204,8 +225,10 @@ def _width(count: int) -> int:
 
 
 def _result(plan: Plan, lanes: Lanes, which: int | slice) -> OptimizeResult:
-    """Returns the results of these lanes as rows."""
+    """Returns the results of these lanes as rows; problems that have not ended are INTERRUPTED."""
     held = jax.tree.map(np.asarray, (lanes.result, lanes.scale, lanes.unit))
+    status = np.where(held[0].status == RUNNING, Status.INTERRUPTED, held[0].status)
+    held = (dataclasses.replace(held[0], status=status.astype(np.int32)), *held[1:])
 
     def in_form(flat: np.ndarray) -> PyTree:
         leaves, structure = jax.tree.flatten(plan.like)

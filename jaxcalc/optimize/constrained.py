@@ -6,14 +6,16 @@ from typing import Any
 from jaxcalc.core.arguments import arrays, as_tuple, real_arrays
 from jaxcalc.engine.family.constrained import ConstrainedFamily, ConstrainedResult
 from jaxcalc.engine.problem import Options, Problem
-from jaxcalc.engine.solve import solve_all, solve_one
+from jaxcalc.engine.solve import solve_one
 from jaxcalc.optimize.arguments import box, problem_count, scales, tolerance, tolerances
 from jaxcalc.optimize.constraints import checked, common_numbers, constrained_method, with_constraints
+from jaxcalc.optimize.scipy_keywords import as_scipy_calls
+from jaxcalc.optimize.starts import one_start, solve_queue
 
 
 def minimize_constrained(
     fun: Callable, x0: Any, constraints: Any, options: Options, *, args: Any, method: Any, bounds: Any, scale: Any,
-    ctol: Any, **given: Any,
+    ctol: Any, callback: Any = None, **given: Any,
 ) -> ConstrainedResult:  # fmt: skip
     """Minimises one function under constraints; the arguments are those of `minimize`, x0 as arrays."""
     parts, several = checked(constraints)
@@ -27,12 +29,13 @@ def minimize_constrained(
         tolerances=tolerances("", None, **given),
     )
     whole = with_constraints(fun, parts, several, options.has_aux)
-    return solve_one(whole, problem, options._replace(family=ConstrainedFamily))  # pyright: ignore[reportReturnType]
+    options = options._replace(family=ConstrainedFamily)
+    return solve_one(whole, problem, options, as_scipy_calls(callback))  # pyright: ignore[reportReturnType]
 
 
 def minimize_many_constrained(
     fun: Any, constraints: Any, options: Options, *, x0: Any, args: Any, shared: Any, method: Any, bounds: Any,
-    scale: Any, ctol: Any, **given: Any,
+    scale: Any, ctol: Any, starts: Any = None, progress: bool = False, **given: Any,
 ) -> ConstrainedResult:  # fmt: skip
     """Minimises many problems of one function under constraints; the arguments are those of `minimize_many`."""
     if isinstance(fun, list | tuple):
@@ -49,9 +52,10 @@ def minimize_many_constrained(
         x0=x0,
         args=(own, *args),
         shared=(*arrays("shared", as_tuple(shared)), common_numbers(parts, None if own is not None else most)),
-        box=box("", bounds, x0, batch=True),
-        scale=scales("", scale, x0, batch=True),
+        box=box("", bounds, one_start(x0, starts), batch=True),
+        scale=scales("", scale, one_start(x0, starts), batch=True),
         tolerances=tolerances("", count, **given),
     )
     whole = with_constraints(fun, parts, several, options.has_aux)
-    return solve_all([whole], [problem], options._replace(family=ConstrainedFamily))[0]  # pyright: ignore
+    options = options._replace(family=ConstrainedFamily)
+    return solve_queue(whole, problem, options, progress, starts)  # pyright: ignore[reportReturnType]

@@ -14,12 +14,13 @@ from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, requir
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.residual import Residual, Setting, linearizations
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem, Tolerances
-from jaxcalc.engine.solve import solve_all, solve_one
+from jaxcalc.engine.solve import solve_one
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult, as_least_squares_result
+from jaxcalc.optimize.starts import one_start, solve_queue
 
 
 def least_squares(
@@ -132,6 +133,8 @@ def least_squares_many(
     lanes: int | None = None,
     residuals: bool = False,
     unconverged: str = "nan",
+    starts: int | None = None,
+    progress: bool = False,
 ) -> LeastSquaresResult:
     """Solves many problems of least squares at once, each to its own end: r_i(x) = fun(x, *args[i], *shared).
 
@@ -159,6 +162,9 @@ def least_squares_many(
         lanes: How many problems are stepped side by side; by default what suits the device.
         residuals: Whether the result holds the residuals `fun`, (N, ...), and their Jacobians `jac`, (N, m, n).
         unconverged: What the derivatives of the result are where the problem did not succeed; see `least_squares`.
+        starts: If given, K: x0 holds K starts of each problem, leaves (N, K, ...), of which the best counts; see
+            `minimize_many`.
+        progress: Whether a line in the terminal tells how far the call is.
 
     Returns:
         The result, every field with the leading axis N, in the order of the input; fun and jac are None unless asked
@@ -186,7 +192,8 @@ def least_squares_many(
     x0, args = real_arrays("x0", x0), arrays("args", as_tuple(args))
     count = problem_count("", x0, args, "least_squares")
     own, common = _settings(weights, f_scale, loss, count)
-    bounds = box("", bounds, x0, batch=True)
+    form = one_start(x0, starts)
+    bounds = box("", bounds, form, batch=True)
     given = {"gtol": 0.0 if gtol is None else gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
     problem = Problem(
         method=chosen_method(method, Residual),
@@ -194,11 +201,11 @@ def least_squares_many(
         args=(own, *args),
         shared=(*arrays("shared", as_tuple(shared)), common),
         box=bounds,
-        scale=scales("", scale, x0, batch=True),
+        scale=scales("", scale, form, batch=True),
         tolerances=tolerances("", count, **given),
     )
     lanes = None if lanes is None else whole_number("lanes", lanes, 1)
-    result = solve_all([fun], [problem], _options(unconverged)._replace(lanes=lanes))[0]
+    result = solve_queue(fun, problem, _options(unconverged)._replace(lanes=lanes), progress, starts)
     queue = problem._replace(x0=result.x, box=Box(), scale=None, tolerances=Tolerances())
     rows = compiled(linearizations, [fun])(None, queue) if residuals else None
     return as_least_squares_result(result, rows, bounds)

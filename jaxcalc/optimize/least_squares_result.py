@@ -84,6 +84,7 @@ def as_least_squares_result(result: OptimizeResult, rows: FitRows | None, sides:
         status=result.status,
         nit=result.nit,
         nfev=result.nfev,
+        agreed=result.agreed,
         cost=result.fun,
         grad=gradient,
         optimality=jnp.max(jnp.stack(largest), axis=0),

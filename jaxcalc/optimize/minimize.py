@@ -15,7 +15,8 @@ from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales
 from jaxcalc.optimize.constrained import minimize_constrained, minimize_many_constrained
 from jaxcalc.optimize.constraints import asks_for_nothing
 from jaxcalc.optimize.devices import as_devices, shared_out
-from jaxcalc.optimize.scipy_keywords import translated
+from jaxcalc.optimize.scipy_keywords import as_scipy_calls, translated
+from jaxcalc.optimize.starts import one_start, solve_queue
 
 if TYPE_CHECKING:
     import optax
@@ -39,6 +40,7 @@ def minimize(
     history: int = 0,
     has_aux: bool = False,
     unconverged: str = "nan",
+    callback: Callable | None = None,
     **scipy: Any,
 ) -> OptimizeResult:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
@@ -76,6 +78,9 @@ def minimize(
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
             those of the formula at the last point.
+        callback: Called after every iteration, as in SciPy: with the result so far if its parameter is named
+            intermediate_result, otherwise with x. If it raises StopIteration, the solve ends as INTERRUPTED. Not under
+            transformations.
         scipy: SciPy's other keywords: `tol`, which is gtol, and `options`, a dict of gtol, maxiter and maxfev or
             maxfun. For the others the error says what to write.
 
@@ -112,7 +117,7 @@ def minimize(
     if not asks_for_nothing(constraints):
         arguments = {"args": args, "method": method, "bounds": bounds, "scale": scale, "ctol": ctol}
         options = _options(history, has_aux, unconverged)
-        return minimize_constrained(fun, x0, constraints, options, **arguments, **given)
+        return minimize_constrained(fun, x0, constraints, options, callback=callback, **arguments, **given)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
@@ -121,7 +126,7 @@ def minimize(
         scale=scales("", scale, x0, batch=False),
         tolerances=tolerances("", None, **given),
     )
-    return solve_one(fun, problem, _options(history, has_aux, unconverged))
+    return solve_one(fun, problem, _options(history, has_aux, unconverged), as_scipy_calls(callback))
 
 
 def minimize_many(
@@ -146,6 +151,8 @@ def minimize_many(
     unconverged: str = "nan",
     certify: bool = False,
     devices: Any = None,
+    starts: int | None = None,
+    progress: bool = False,
     **scipy: Any,
 ) -> Any:
     """Minimises many problems at once, each to its own end: f_i(x) = fun(x, *args[i], *shared), i = 0 .. N - 1.
@@ -190,6 +197,11 @@ def minimize_many(
         certify: Whether to say of every x what kind of point it is, as `certify` does, in `result.certificate`.
         devices: Devices to share the problems out to in equal parts, such as jax.devices(); each runs a loop of its
             own, with `lanes` lanes, and the result stays where it was computed. By default one device solves all.
+        starts: If given, K: x0 holds K starts of each problem, leaves (N, K, ...); all descend in one queue, and the
+            best end of each problem by value is its result, with `result.agreed` telling how many starts ended there.
+            What problems have of their own is not repeated.
+        progress: Whether a line in the terminal tells how many problems have ended and converged, problems per second
+            and the time left. Of one function only.
         scipy: SciPy's other keywords, as in `minimize`.
 
     shared, method, bounds, scale, gtol, maxiter, maxfev, ftol and xtol may be lists of length k where fun is one; a
@@ -200,6 +212,7 @@ def minimize_many(
         whose values are not finite has a status of its own and does not touch the others.
 
     Raises:
+        Interrupted: At Ctrl-C, a KeyboardInterrupt whose `result` holds what has been solved.
         TypeError: If fun cannot be traced by JAX or does not return one real number, x0 is not made of real numbers, or
             a keyword is SciPy's and means something else here.
         ValueError: If a leaf of x0 or args lacks the leading axis N, the method does not exist, or an option is out
@@ -227,13 +240,16 @@ def minimize_many(
     if not asks_for_nothing(constraints):
         if devices is not None:
             raise ValueError("devices do not share out problems with constraints; leave devices out.")
-        return minimize_many_constrained(fun, constraints, options, ctol=ctol, **given)
+        extra = {"starts": starts, "progress": progress}
+        return minimize_many_constrained(fun, constraints, options, ctol=ctol, **extra, **given)
     if devices is not None:
         if isinstance(fun, list | tuple):
             raise ValueError("devices share out the problems of one function; fun is a list of functions.")
         return shared_out(functions[0], _queue("", **given), options, as_devices(devices))
     if not isinstance(fun, list | tuple):
-        return solve_all(functions, [_queue("", **given)], options)[0]
+        return solve_queue(functions[0], _queue("", starts, **given), options, progress, starts)
+    if starts is not None:
+        raise ValueError("starts belong to the problems of one function; fun is a list of functions.")
     count = len(functions)
     each = {name: _per_function(name, value, count) for name, value in given.items()}
     queues = [_queue(f"[{k}]", **{name: values[k] for name, values in each.items()}) for k in range(count)]
@@ -250,12 +266,22 @@ def _options(history: int, has_aux: bool, unconverged: str) -> Options:
 
 
 def _queue(
-    label: str, *, x0: Any, args: Any, shared: Any, method: Any, bounds: Any, scale: Any, **given: Any
+    label: str,
+    starts: int | None = None,
+    *,
+    x0: Any,
+    args: Any,
+    shared: Any,
+    method: Any,
+    bounds: Any,
+    scale: Any,
+    **given: Any,
 ) -> Problem:
     """Returns the queue of one function, checked before any code of the caller's runs.
 
     Args:
         label: What errors call the function, as "[2]".
+        starts: As in `minimize_many`.
         x0: As in `minimize_many`, with args, shared, method, bounds and scale.
         args: See x0.
         shared: See x0.
@@ -265,14 +291,14 @@ def _queue(
         given: The tolerances gtol, maxiter, maxfev, ftol and xtol.
     """
     x0, args = real_arrays(f"x0{label}", x0), arrays(f"args{label}", as_tuple(args))
-    count = problem_count(label, x0, args)
+    count, form = problem_count(label, x0, args), one_start(x0, starts)
     return Problem(
         method=chosen_method(method),
         x0=x0,
         args=args,
         shared=arrays(f"shared{label}", as_tuple(shared)),
-        box=box(label, bounds, x0, batch=True),
-        scale=scales(label, scale, x0, batch=True),
+        box=box(label, bounds, form, batch=True),
+        scale=scales(label, scale, form, batch=True),
         tolerances=tolerances(label, count, **given),
     )
 

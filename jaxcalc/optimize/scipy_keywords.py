@@ -1,7 +1,8 @@
 """The keywords of `scipy.optimize.minimize`: those that mean the same here, and what to write for the others."""
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,3 +88,18 @@ def _set(given: dict[str, Any], name: str, value: Any, source: str) -> None:
 
 def _asks_for_nothing(value: Any) -> bool:
     return value is None or value is False or (isinstance(value, tuple | list | dict) and not value)
+
+
+def as_scipy_calls(callback: Callable | None) -> Callable[[Any], Any] | None:
+    """Returns result -> a call of the callback as SciPy makes it: with the result, or with x alone.
+
+    Raises:
+        TypeError: If the callback cannot be called.
+    """
+    if callback is None:
+        return None
+    if not callable(callback):
+        raise TypeError(f"callback must be a function of the result so far; it is a {type(callback).__name__}.")
+    if "intermediate_result" in inspect.signature(callback).parameters:
+        return lambda result: callback(intermediate_result=result)
+    return lambda result: callback(result.x)

@@ -139,8 +139,9 @@ class Family(abc.ABC):
         return {}
 
     def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any] | None:
-        """Returns a problem's constraints at x, which of them are equalities, the others being at least zero, and the
-        violation that is allowed; None where a family has none.
+        """Returns a problem's constraints at x, which are equalities, and the violation allowed; None without any.
+
+        The constraints that are no equalities are at least zero at a solution.
         """
         return None
 
