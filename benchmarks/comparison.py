@@ -136,7 +136,7 @@ def _pictures(runs: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> list[
                 axes.step([1, *along, limit], [0, *up, up[-1] if up else 0], where="post", **style)
             else:
                 axes.plot(along, up, marker="o" if k % 2 == 0 else "s", markersize=5, **style)
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2 if x == "lanes" else 10)
         if not limit:
             axes.set_yscale("log")
         axes.set_xlabel(x)
