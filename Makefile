@@ -56,7 +56,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks --json benchmarks.json --markdown docs/performance.md
+	$(BIN)/jaxcalc bench --json benchmarks.json --markdown docs/performance.md
 
 clean:
 	rm -rf $(VENV) .cache

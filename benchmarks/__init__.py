@@ -1,4 +1,4 @@
-"""The benchmark suite: `python -m benchmarks`, or `make bench`.
+"""The benchmark suite: `python -m benchmarks`, or `jaxcalc bench` in a checkout, or `make bench`.
 
 An entry is a function `run(quick) -> Entry` in a file of its own and one line in `ENTRIES`; it measures with `timing`,
 compares with `peers`, and leaves the console and the JSON file to `report`, the tables of docs/performance.md to
@@ -16,4 +16,7 @@ ENTRIES = {
     "tiny_network": "benchmarks.tiny_network",
     "sgd_step": "benchmarks.sgd_step",
     "least_squares": "benchmarks.least_squares",
+    "objective_cost": "benchmarks.objective_cost",
+    "first_result": "benchmarks.first_result",
+    "sweep": "benchmarks.sweep",
 }

@@ -16,13 +16,13 @@ OURS, SCIPY = "jaxcalc, lanes", "scipy, loop"
 def compare(fun: Callable, x0: Array, args: tuple, *, repeats: int, scipy_sample: int) -> tuple[list[Row], list[str]]:
     """Times every contestant on the same arrays; SciPy on the first `scipy_sample` of the (shuffled) problems."""
     wanted = solved_share(fun, _ours(fun, x0, args).x, args)
-    found = tolerance_for(fun, x0, args, wanted)
+    found = tolerance_for(fun, x0, args, wanted) if peers.HAS_OPTIMISTIX else None
     sample = x0[:scipy_sample], tuple(leaf[:scipy_sample] for leaf in args)
 
     # A function object of its own, because the one above has compiled: the first call is a figure of the table.
     contestants: dict[str, Callable] = {OURS: partial(_ours, partial(fun), x0, args)}
     settings = {OURS: f"gtol = {GRADIENT:.0e}", SCIPY: f"gtol = {GRADIENT:.0e}; a sample"}
-    for block in peers.BLOCKS:
+    for block in peers.BLOCKS if found else ():
         name = optimistix(block)
         contestants[name] = partial(peers.optimistix_bfgs(fun, block), x0, args, found.tolerance)
         settings[name] = f"rtol = atol = {found.tolerance:.1e}"
@@ -38,8 +38,8 @@ def compare(fun: Callable, x0: Array, args: tuple, *, repeats: int, scipy_sample
     for name, x in results.items():
         share = solved_share(fun, x, sample[1] if name == SCIPY else args)
         rows.append(Row(name, len(x), timings[name], share, evaluations.get(name), settings[name]))
-    notes = [explain(found, wanted)] if peers.HAS_JAXOPT else [explain(found, wanted), "JAXopt is not installed."]
-    return rows, notes
+    notes = [explain(found, wanted) if found else "Optimistix is not installed."]
+    return rows, notes if peers.HAS_JAXOPT else [*notes, "JAXopt is not installed."]
 
 
 def tolerance_for(fun: Callable, x0: Array, args: tuple, wanted: float) -> Found:
@@ -59,6 +59,12 @@ def explain(found: Found, wanted: float) -> str:
 
 def optimistix(block: int | None) -> str:
     return "optimistix, vmap" if block is None else f"optimistix, blocks of {block}"
+
+
+def best_peer(rows: Iterable[Row]) -> Row | None:
+    """Returns the fastest row of a peer on the whole batch; None where no peer is installed."""
+    others = [row for row in rows if row.name not in (OURS, SCIPY)]
+    return max(others, key=lambda row: row.per_second) if others else None
 
 
 def fastest(rows: Iterable[Row], *names: str) -> Row:

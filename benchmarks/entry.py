@@ -15,11 +15,21 @@ class Row:
     solved: float | None = None
     evaluations: int | None = None  # of value and gradient, all problems together
     note: str = ""
+    lanes: int | None = None  # None where the contestant chooses
+    dtype: str | None = None
+    median_evaluations: float | None = None
+    occupancy: float | None = None  # share of running lanes in all evaluations
+    overhead: float | None = None  # time of the run over that of its evaluations alone
+    peak_bytes: int | None = None
 
     @property
     def per_second(self) -> float:
         """Problems a second, at the median time."""
         return self.problems / self.timing.median
+
+    def of(self, workload: str) -> "Row":
+        """Returns the row under the name of a workload, for an entry with several of them."""
+        return dataclasses.replace(self, name=f"{workload}: {self.name}")
 
     @property
     def nanoseconds_per_evaluation(self) -> float | None:

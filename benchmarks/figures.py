@@ -25,11 +25,20 @@ def row_cells(row: Row) -> dict[str, str]:
         "median s": f"{timing.median:.4f}",
         "min s": f"{min(timing.seconds):.4f}",
         "max s": f"{max(timing.seconds):.4f}",
-        "problems/s": f"{row.per_second:,.0f}",
+        "problems/s": pace(row.per_second),
         "solved %": "" if share is None else f"{100 * share:.2f}",
         "ns/eval": "" if per_evaluation is None else f"{per_evaluation:.0f}",
+        "median evals": _number(row.median_evaluations, ".0f"),
+        "occupancy %": _number(row.occupancy, ".1f", 100),
+        "overhead": _number(row.overhead, ".2f"),
+        "peak MiB": _number(row.peak_bytes, ".0f", 2**-20),
         "note": row.note,
     }
+
+
+def pace(per_second: float) -> str:
+    """Returns problems a second in words."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2f}"
 
 
 def ratio_cells(ratio: Ratio) -> dict[str, str]:
@@ -52,3 +61,7 @@ def target(ratio: Ratio) -> str:
     if ratio.target is None:
         return ""
     return f"{'at most' if ratio.at_most else 'at least'} {ratio.target:{',.0f' if ratio.target >= 1000 else 'g'}}"
+
+
+def _number(figure: float | None, form: str, factor: float = 1) -> str:
+    return "" if figure is None else format(factor * figure, form)

@@ -15,14 +15,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
 import scipy.optimize
 from jax import Array
 
 from benchmarks.fairness import GRADIENT
 
+HAS_OPTIMISTIX = importlib.util.find_spec("optimistix") is not None
 HAS_JAXOPT = importlib.util.find_spec("jaxopt") is not None
-BLOCKS = (None, 64, 256)
+# Those that are installed take part.
+BLOCKS = (None, 64, 256) if HAS_OPTIMISTIX else ()
 # Optimistix comes nowhere near it; it bounds a run in which a lane never ends.
 MAX_STEPS = 20_000
 JAXOPT_ITERATIONS = 2_000
@@ -33,6 +34,7 @@ def optimistix_bfgs(fun: Callable, block: int | None = None) -> Callable:
 
     The tolerance, rtol = atol, is traced, so that a search over tolerances compiles once.
     """
+    import optimistix as optx
 
     def objective(x: Array, args: tuple) -> Array:
         return fun(x, *args)

@@ -12,16 +12,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import figures
 from benchmarks.entry import Entry, Ratio
 
-# Wide enough for a whole row, also where the output is a file.
-console = Console(width=150, highlight=False)
+try:  # the suite runs from a plain checkout, too
+    from rich.console import Console
+    from rich.table import Table
+except ImportError:
+    console: Any = None
+else:
+    # Wide enough for a whole row, also where the output is a file.
+    console = Console(width=180, highlight=False)
+
 # The columns of numbers, which are set to the right.
 NUMBERS = {"problems", "first call s", "median s", "min s", "max s", "problems/s", "solved %", "ns/eval"}
+NUMBERS |= {"median evals", "occupancy %", "overhead", "peak MiB"}
 # What the contestants are made of; those that are not installed take no part.
 PACKAGES = ("jaxcalc", "jax", "jaxlib", "optax", "optimistix", "jaxopt", "torch", "scipy", "numpy")
 
@@ -43,26 +49,26 @@ def machine(cores: list[int] | None) -> dict[str, Any]:
 
 def show_heading(facts: dict[str, Any], quick: bool) -> None:
     for line in figures.heading(facts):
-        console.print(line)
+        say(line)
     if quick:
-        console.print("[bold]--quick: sizes too small for the figures to mean anything[/bold]")
+        say("--quick: sizes too small for the figures to mean anything")
 
 
 def show(entry: Entry) -> None:
-    console.print()
-    _print_table(f"{entry.name}: {entry.about}", [figures.row_cells(row) for row in entry.rows])
+    say()
+    print_table(f"{entry.name}: {entry.about}", [figures.row_cells(row) for row in entry.rows])
     for note in entry.notes:
-        console.print(note)
+        say(note)
     for ratio in entry.ratios:
-        console.print(_sentence(ratio))
+        say(_sentence(ratio))
 
 
 def show_ratios(entries: list[Entry]) -> None:
     """Prints every figure that has a target once more, at the end, where one looks for it."""
     ratios = [ratio for entry in entries for ratio in entry.ratios if ratio.target is not None]
     if ratios:
-        console.print()
-        _print_table("figures and targets", [figures.ratio_cells(ratio) for ratio in ratios])
+        say()
+        print_table("figures and targets", [figures.ratio_cells(ratio) for ratio in ratios])
 
 
 def write(path: str, facts: dict[str, Any], entries: list[Entry], quick: bool) -> None:
@@ -70,13 +76,34 @@ def write(path: str, facts: dict[str, Any], entries: list[Entry], quick: bool) -
     Path(path).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _print_table(title: str, rows: list[dict[str, str]]) -> None:
+def print_table(title: str, rows: list[dict[str, str]]) -> None:
+    """Prints rows, without the columns that are empty in all of them."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    if console is None:  # rich is not installed
+        _print_plain(title, columns, rows)
+        return
     table = Table(title=title, title_justify="left", title_style="bold")
-    for name in rows[0]:
+    for name in columns:
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in columns))
     console.print(table)
+
+
+def say(text: str = "") -> None:
+    """Prints a line."""
+    if console is None:
+        print(text)
+    else:
+        console.print(text, markup=False)
+
+
+def _print_plain(title: str, columns: list[str], rows: list[dict[str, str]]) -> None:
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    say(title)
+    for row in ({name: name for name in columns}, *rows):
+        cells = (f"{row[name]:{'>' if name in NUMBERS else '<'}{size}}" for name, size in widths.items())
+        say("  ".join(cells))
 
 
 def _sentence(ratio: Ratio) -> str:

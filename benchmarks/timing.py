@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -22,12 +23,22 @@ class Timing:
 
 
 def pin_to_one_core() -> list[int] | None:
-    """Keeps this process on one core and returns the cores it may use; None where the platform cannot say."""
-    if not hasattr(os, "sched_setaffinity"):
+    """Keeps this process on one core and returns the cores it may use; None where the platform cannot say.
+
+    Beside an accelerator the process keeps its cores, which only compile and feed the device.
+    """
+    if not hasattr(os, "sched_setaffinity") or _has_accelerator():
         return None
     # The last one, because interrupts tend to be served by the first.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     return sorted(os.sched_getaffinity(0))
+
+
+def _has_accelerator() -> bool:
+    """Says whether JAX is about to start on a GPU or TPU, without starting it."""
+    if wanted := os.environ.get("JAX_PLATFORMS"):
+        return wanted.partition(",")[0] != "cpu"
+    return any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd", "/dev/accel0", "/dev/vfio/0"))
 
 
 def seconds(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:

@@ -4,11 +4,12 @@ typer and rich are imported when the command runs: without them, `main` says wha
 """
 
 import csv
+import importlib
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jax
 import numpy as np
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from typer import Typer
 
+NO_BENCHMARKS = (
+    "The benchmarks are not part of the installed package. Run this command in a checkout that is installed with "
+    'pip install -e ".[bench]".'
+)
 MISSING = 'The jaxcalc command needs typer and rich: pip install "jaxcalc[cli]"'
 
 
@@ -50,7 +55,7 @@ def main() -> None:
 
 
 def application() -> "Typer":
-    """Returns the command as an application of typer, with its commands: demo, compare, run, resume, status."""
+    """Returns the command as an application of typer: demo, compare, bench, run, resume, status."""
     import typer
     from rich.console import Console
 
@@ -98,8 +103,31 @@ def application() -> "Typer":
         )
 
     _add_compare(app)
+    _add_bench(app)
     streams.add_commands(app)
     return app
+
+
+def _add_bench(app: "Typer") -> None:
+    """Adds the command `bench` to the application; its options are those of `python -m benchmarks`."""
+    import typer
+
+    passed_on = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+    @app.command("bench", context_settings=passed_on, add_help_option=False)
+    def bench(context: typer.Context) -> None:
+        """The benchmarks of a checkout: --help lists their options, among them --only, --json and --compare."""
+        raise typer.Exit(_benchmarks().main(context.args, "jaxcalc bench"))
+
+
+def _benchmarks() -> Any:
+    """Returns the command line of the benchmarks, which are part of a checkout and not of the installed package."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "benchmarks" / "__main__.py").exists():
+        sys.exit(NO_BENCHMARKS)
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    return importlib.import_module("benchmarks.__main__")
 
 
 def _add_compare(app: "Typer") -> None:

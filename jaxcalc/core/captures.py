@@ -6,6 +6,7 @@ what tells its programs apart: numbers and strings by value, arrays and all othe
 """
 
 import cmath
+import collections
 import dis
 import functools
 import itertools
@@ -27,6 +28,8 @@ T = TypeVar("T")
 MOST_VERSIONS = 4
 # Longer tuples, and other containers of more entries, are told apart by identity and not looked into.
 MOST_ENTRIES = 32
+# Functions and objects beyond so many are not looked into.
+MOST_PLACES = 256
 
 _NUMBERS = (bool, int, float, complex, str, bytes, type(None))
 _ARRAYS = (jax.Array, np.ndarray, np.generic)
@@ -67,9 +70,12 @@ class Captures:
         self._visited: set[Hashable] = set()
         self._dead: list[weakref.ref] = []
         self._ignored: set[int] = set()
-        for function in functions:
-            self._follow(function, ())
-        del self._visited
+        # The nearest first, so that a large graph of objects is followed as far as it matters most.
+        self._pending: collections.deque[tuple[Any, tuple[str, ...]]] = collections.deque()
+        self._pending.extend((function, ()) for function in functions)
+        while self._pending and len(self._places) < MOST_PLACES:
+            self._follow(*self._pending.popleft())
+        del self._visited, self._pending
         values = self._values()
         self._ids = [*map(id, values)]
         self._known = [self._hold(value) for value in values]
@@ -148,8 +154,8 @@ class Captures:
             self._follow(value(), attributes)
         elif isinstance(value, tuple | list | dict):
             if len(value) <= MOST_ENTRIES:
-                for entry in value.values() if isinstance(value, dict) else value:
-                    self._follow(entry, attributes)
+                entries = value.values() if isinstance(value, dict) else value
+                self._pending.extend((entry, attributes) for entry in entries)
         elif not isinstance(value, _NOT_FOLLOWED):
             called = _attribute_of_type(type(value), "__call__")
             self._follow_method(called, value)
@@ -175,16 +181,15 @@ class Captures:
             # A method or a property takes attributes of the same object.
             function = _function_behind(_attribute(owner, name))
             if isinstance(function, types.FunctionType) and not _is_installed(function.__code__):
-                self._follow_method(function, owner)
+                self._pending.append((types.MethodType(function, owner), ()))
 
     def _add(self, owner: Any, kind: Hashable, read: Callable[[Any], Sequence[Any]], attributes: tuple) -> bool:
-        """Adds a place, and follows the values that are read there; says whether the place is new."""
+        """Adds a place, whose values are to be followed; says whether the place is new."""
         if (id(owner), kind) in self._visited:
             return False
         self._visited.add((id(owner), kind))
         self._places.append((self._reference(owner), read))
-        for value in read(owner):
-            self._follow(value, attributes)
+        self._pending.extend((value, attributes) for value in read(owner))
         return True
 
     def _reference(self, owner: Any) -> Callable[[], Any]:

@@ -31,8 +31,8 @@ INSTEAD = {
     "jax.custom_vjp or jax.custom_jvp",
     "hess": 'jaxcalc differentiates fun by itself: leave hess out; method="trust_region" takes Hessians',
     "hessp": 'jaxcalc differentiates fun by itself: leave hessp out; method="trust_ncg" takes such products',
-    "callback": "a compiled loop calls no Python: history=k keeps the last k values, gradient_descent returns its "
-    "whole path, and jax.debug.print inside fun prints",
+    "callback": "a loop over many problems calls no Python: history=k keeps the last k values, and minimize, for one "
+    "problem, takes callback=",
     "constraints": "minimize and minimize_many take constraints=, here there are bounds= alone: write others into "
     "fun as a penalty, or choose variables that obey them",
 }

@@ -250,6 +250,25 @@ def test_partial_functions_hold_what_their_function_names(namespace):
     assert value(nested) == 1
 
 
+def test_a_chain_of_objects_is_followed_to_some_depth():
+    class Node:
+        def __init__(self, weight: float, following: Any):
+            self.weight, self.following = weight, following
+
+    near: Any = Node(1.0, None)
+    far = near
+    for _ in range(3_000):
+        far.following = Node(1.0, None)
+        far = far.following
+
+    def f(x):
+        return x * near.weight * near.following.weight * near.following.following.weight
+
+    assert value(f) == 1
+    near.following.following.weight = 3.0
+    assert value(f) == 3
+
+
 def test_defaults_and_code_that_are_replaced():
     def f(x, scale=2.0, *, shift=0.0):
         return scale * x + shift

@@ -14,7 +14,7 @@ pytest.importorskip("optimistix", reason="the peers are in the extra `bench`")
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the installed package
 
-from benchmarks import ENTRIES, __main__, entry, fairness, markdown, timing  # noqa: E402
+from benchmarks import ENTRIES, __main__, comparison, entry, fairness, markdown, measures, timing  # noqa: E402
 from jaxcalc.problems import rosenbrock  # noqa: E402
 
 
@@ -207,6 +207,69 @@ def test_stragglers_are_one_in_a_hundred():
     assert x0.shape == (1_000, 4)
     assert int(jnp.sum(curvature == 1e6)) == 10
     assert float(rosenbrock(x0[0], curvature[0])) > 0
+
+
+def occupancy_by_hand(evaluations, width):
+    """The engine's loop, one evaluation after the other."""
+    idle, queue, left, made = max(1, int(0.08 * width)), list(evaluations), [0] * width, 0
+    while queue or any(left):
+        for lane in range(width):
+            if not left[lane] and queue:
+                left[lane] = queue.pop(0)
+        enough = width - idle if queue else 0
+        while sum(map(bool, left)) > enough:
+            left, made = [max(0, k - 1) for k in left], made + width
+    return sum(evaluations) / made
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 4), (7, 8), (40, 4), (100, 16), (300, 64)])
+def test_occupancy_is_that_of_the_loop_of_the_engine(count, width):
+    evaluations = np.random.default_rng(count).integers(1, 50, count)
+    assert measures.occupancy(evaluations, width) == pytest.approx(occupancy_by_hand(evaluations, width))
+
+
+def test_performance_profile():
+    profiles = comparison.profile({"A": [1.0, 2.0, 4.0], "B": [2.0, 1.0, float("inf")]})
+    assert profiles == {"A": ([1, 1, 2], [1 / 3, 2 / 3, 1]), "B": ([1, 2], [1 / 3, 2 / 3])}
+
+
+def test_a_tiny_sweep_by_the_command_and_its_comparison(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from jaxcalc.command import cli
+
+    monkeypatch.setattr(timing, "pin_to_one_core", lambda: None)
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    command = ["bench", "--quick", "--only", "sweep", "--json", str(files[0])]
+    done = CliRunner().invoke(cli.application(), command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    content = json.loads(files[0].read_text())
+    assert content["machine"]["device"].startswith("cpu")
+    rows = content["entries"][0]["rows"]
+    assert {(row["dtype"], row["problems"], row["lanes"]) for row in rows} == {
+        (dtype, 16, lanes) for dtype in ("float32", "float64") for lanes in (None, 8)
+    }
+    for row in rows:
+        assert row["solved"] > 0.9
+        assert row["median_evaluations"] > 5
+        assert row["overhead"] > 0
+        assert row["peak_bytes"] > 2**20
+        assert (row["occupancy"] is None) if row["lanes"] is None else (0.2 < row["occupancy"] <= 1)
+        row["problems per second"] *= 2
+    files[1].write_text(json.dumps(content))
+    page = tmp_path / "page.html"
+    assert __main__.main(["--compare", *map(str, files), "--html", str(page)]) == 0
+    assert capsys.readouterr().out.count("2.00") >= len(rows)
+    text = page.read_text()
+    assert text.count("<svg") == 3
+    assert text.count("<tr>") == 1 + len(rows)
+
+
+def test_comparing_what_is_no_run_is_refused(tmp_path, capsys):
+    (tmp_path / "other.json").write_text("{}")
+    assert __main__.main(["--compare", str(tmp_path / "other.json"), str(tmp_path / "none.json")]) == 2
+    assert "no file that --json wrote" in capsys.readouterr().out
 
 
 @pytest.mark.slow
