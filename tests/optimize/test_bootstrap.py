@@ -44,7 +44,7 @@ def test_bca_is_scipy_s():
     """The mean of skewed data: with thousands of resamples both intervals agree up to the resampling's noise."""
     y = np.random.default_rng(0).exponential(size=40)
     found = jc.bootstrap(square, 1.0, y, resamples=4000)
-    theirs = scipy.stats.bootstrap((y,), np.mean, n_resamples=20000, method="BCa", random_state=1)
+    theirs = scipy.stats.bootstrap((y,), np.mean, n_resamples=20000, method="BCa", random_state=1)  # pyright: ignore[reportCallIssue]
     np.testing.assert_allclose([found.lower, found.upper], theirs.confidence_interval, atol=0.04)
     np.testing.assert_allclose(found.jackknife, (y.sum() - y) / 39, rtol=1e-6)
     np.testing.assert_allclose(found.stderr, theirs.standard_error, rtol=0.03)
