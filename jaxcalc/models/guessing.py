@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.tracing import own_promotion
+
 
 class Model(Protocol):
     """A curve model(x, *p) with the names of its parameters and a start for a fit of it."""
@@ -35,6 +37,7 @@ def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Cal
     """
 
     @jax.jit
+    @own_promotion()
     def guess(x: Any, y: Any) -> Array:
         x, y = (_floating(jnp.asarray(a)) for a in (x, y))
         if y.ndim == 1:

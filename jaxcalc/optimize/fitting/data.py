@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import arrays, as_floating, function_name, one_of, real_arrays
+from jaxcalc.core.arguments import arrays, as_floating, at_least_single, function_name, one_of, real_arrays
 from jaxcalc.core.tracing import explained
 from jaxcalc.engine.family.curve import Points
 
@@ -101,7 +101,7 @@ def parameter_names(model: Callable, p0: Any, bounds: Any = None) -> tuple[str, 
 
 def starts_of(model: Callable, names: tuple[str, ...], p0: Any, data: Data) -> Array:
     """Returns the starts, (N, n), floating."""
-    count, dtype = len(data.y), jnp.result_type(data.y.real.dtype, jnp.float32)
+    count, dtype = len(data.y), at_least_single(data.y.real.dtype)
     if p0 is None:
         guess = getattr(model, "guess", None)
         if guess is None:
@@ -235,7 +235,9 @@ def _whitening(covariance: Array, present: Array | None) -> Array:
             raise ValueError("sigma, the covariance of the data, must be positive definite.") from None
     if present is not None:
         eye = jnp.eye(covariance.shape[-1], dtype=covariance.dtype)
-        covariance = jnp.where(present[:, :, None] & present[:, None], covariance, eye)
+        both = present[:, :, None] & present[:, None]
+        covariance = covariance if covariance.ndim == 3 else covariance[None]
+        covariance = jnp.where(both, covariance, eye[None])
     factor = jnp.linalg.cholesky(covariance)
     eye = jnp.broadcast_to(jnp.eye(factor.shape[-1], dtype=factor.dtype), factor.shape)
     return jax.scipy.linalg.solve_triangular(factor, eye, lower=True)

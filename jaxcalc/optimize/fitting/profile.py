@@ -130,8 +130,9 @@ def _advanced(
     rise, status = 2 * (np.asarray(refit.fun, float) - least) / s2, np.asarray(refit.status)
     minimised = np.asarray(refit.success) | (status == Status.STALLED)
     tau = np.where(minimised, np.sqrt(np.maximum(rise, 0)), np.nan)
-    within = tau < t
-    found = search.found | (np.abs(tau - t) <= precise * t)
+    # Where the cost falls with the distance, a barrier has been passed, and the end lies on this side of it.
+    within = (tau < t) & ((sign * gradient > 0) | (tau < precise * t))
+    found = search.found | ((np.abs(tau - t) <= precise * t) & (sign * gradient > 0))
     at_bound = search.at_bound | (~found & within & (search.distance >= room))
     found |= at_bound
     inside = np.where(within & ~found, np.maximum(search.inside, search.distance), search.inside)
