@@ -117,8 +117,10 @@ class Family(abc.ABC):
         return {}
 
     def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any] | None:
-        """Returns a problem's constraints at x, which of them are equalities, the others being at least zero, and the
-        violation that is allowed; None where a family has none."""
+        """Returns a problem's constraints at x, which of them are equalities, and the violation that is allowed.
+
+        The others are at least zero at feasible points. None is returned where a family has no constraints.
+        """
         return None
 
     # Derivatives of solutions.

@@ -397,7 +397,7 @@ def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Number
 def _directed(
     memory: Memory, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides, numbers: Numbers
 ) -> tuple[Memory, Array]:
-    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one, and where there is none."""
+    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one, and where none is."""
     point = memory.point
     least = memory.units.least_slack(len(point.constraints) - len(point.slack), numbers)
     step, known = newton_step(point, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)
