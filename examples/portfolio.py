@@ -1,9 +1,9 @@
-"""The efficient frontier, with the error bars that a bootstrap gives it: thousands of portfolios under constraints at once.
+"""The efficient frontier, with the error bars that a bootstrap gives: thousands of portfolios under constraints.
 
-A portfolio x of ten assets has the variance x'Sx and the return m'x. The frontier holds, for each return that is asked
-for, the portfolio of least variance whose shares sum to one, none of them negative. Mean and covariance are known from a
-sample of returns only, so each is estimated anew from resampled days, and each sample has a frontier of its own. Run it
-with `python examples/portfolio.py`; `--output folder` draws the picture, for which it needs matplotlib.
+A portfolio x of ten assets has the variance x'Sx and the return m'x. The frontier holds, for each return that is
+asked for, the portfolio of least variance whose shares sum to one, none of them negative. Mean and covariance are known
+from a sample of returns only, so each is estimated anew from resampled days, and each sample has a frontier of its own.
+Run it with `python examples/portfolio.py`; `--output folder` draws the picture, for which it needs matplotlib.
 """
 
 import argparse
