@@ -154,7 +154,7 @@ def violation_sum(constraints: Array, slack: Array) -> Array:
 class Errors(NamedTuple):
     """The conditions of the barrier problem at a point for mu = 0, so summed up that those of any mu follow, (L,) each.
 
-    With r = gradient - J'y - z_lower + z_upper the condition is r_i + kappa mu o_i = 0, o_i being 1 where a variable has
+    With r = gradient - J'y - z_lower + z_upper the condition is r_i + kappa mu o_i = 0, o_i being 1 if a variable has
     a lower bound only, -1 where it has an upper bound only and 0 elsewhere; y_I - z_slack + kappa mu = 0 is of the
     first kind. For products of distances and multipliers it is p_i = mu.
     """

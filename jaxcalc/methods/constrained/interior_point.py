@@ -209,7 +209,7 @@ def interior_point() -> InteriorPoint:
         >>> import jaxcalc as jc
         >>> unit_disc = {"type": "ineq", "fun": lambda x: 1 - jnp.sum(x**2)}
         >>> result = jc.minimize(lambda x: x[0] + x[1], jnp.zeros(2), constraints=unit_disc)
-        >>> bool(result.success), result.x.round(4).tolist()
+        >>> bool(result.success), [round(float(v), 4) for v in result.x]
         (True, [-0.7071, -0.7071])
 
     Source: A. Wächter and L. Biegler, On the implementation of an interior-point filter line-search algorithm (2006);
