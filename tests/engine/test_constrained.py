@@ -14,7 +14,7 @@ BOX = (jnp.full(3, -2.0), jnp.array([INF, 1.0, 1.5]))
 
 
 def cost(x, mean, total, rate):
-    return jnp.sum(WEIGHTS * (x - mean) ** 2) + 0.1 * jnp.sum(x**4) + jnp.sum(jnp.log(rate))
+    return jnp.sum(WEIGHTS.astype(x.dtype) * (x - mean) ** 2) + 0.1 * jnp.sum(x**4) + jnp.sum(jnp.log(rate))
 
 
 def conditions(x, mean, total, rate):
