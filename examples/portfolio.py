@@ -54,7 +54,7 @@ def frontiers(mean, covariance):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="The efficient frontier, resampled.")
     parser.add_argument("--short", action="store_true", help="20 samples instead of 1,000")
     parser.add_argument("--output", type=Path, help="a folder for frontier.png")
     options = parser.parse_args(arguments)

@@ -50,7 +50,8 @@ def _problem(
     bounds = None
     if lower is not None or upper is not None:
         low, high = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
-        bounds = tuple(np.broadcast_to(np.asarray(side, float), (len(x0),)) for side in (low, high))
+        low, high = (np.broadcast_to(np.asarray(side, float), (len(x0),)) for side in (low, high))
+        bounds = low, high
     return ConstrainedProblem(f"HS{number}", fun, np.array(x0, float), value, _stacked(eq), _stacked(ineq), bounds)
 
 

@@ -1,5 +1,7 @@
 """Known problems with constraints are solved, and what is claimed of them is true."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ QUICK = ("HS71",)
     ids=lambda problem: problem.name,
 )
 def test_known_problems(problem):
-    result = jc.minimize(problem.fun, problem.x0, constraints=problem.constraints, bounds=problem.bounds)
+    result: Any = jc.minimize(problem.fun, problem.x0, constraints=problem.constraints, bounds=problem.bounds)
     assert result.success
     np.testing.assert_allclose(result.fun, problem.value, rtol=1e-6, atol=1e-6)
     assert result.nfev <= 40

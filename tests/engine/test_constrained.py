@@ -1,5 +1,7 @@
 """Problems with constraints, from the door to the result: what SUCCESS promises, recomputed, and how others end."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +119,7 @@ def test_derivatives():
 
 
 def test_the_public_contract():
-    result = jc.minimize(
+    result: Any = jc.minimize(
         lambda x: jnp.sum((x - 2) ** 2), jnp.zeros(3), constraints={"type": "eq", "fun": lambda x: jnp.sum(x) - 1}
     )
     np.testing.assert_allclose(result.x, 1 / 3, atol=1e-5)
