@@ -110,8 +110,8 @@ def certificates(
             allowed = restricted[2]
 
             def function(v):
-                restrictions: Any = family.restrictions(v, args, shared)
-                return family.value(v, args, shared)[0], *restrictions[:2]
+                at_v: Any = family.restrictions(v, args, shared)
+                return family.value(v, args, shared)[0], *at_v[:2]
 
             return of_conditions(conditions(function, x, lower, upper, gtol, allowed))
         return certificate(lambda v: family.value(v, args, shared)[0], x, Box(lower, upper), gtol)

@@ -1,9 +1,9 @@
 """What kind of point a point under constraints is: the Hessian of the Lagrangian on the tangent space.
 
-With J_S the gradients of the constraints and bounds S that hold a point with a positive multiplier, equalities
-included, and Z a basis of the vectors with J_S z = 0, the point is a strict local minimum if the gradient is J_S'y,
-y_j >= 0 for inequalities, and Z'HZ is positive definite, H being the Hessian of f - y'c (Nocedal and Wright 2006,
-section 12.5). This asks that the gradients of all constraints that hold the point are linearly independent: where they are not,
+Let J_S be the gradients of the constraints and bounds S that hold a point with a positive multiplier, equalities
+included, Z a basis of the vectors with J_S z = 0, and H the Hessian of f - y'c. The point is a strict local minimum if
+the gradient is J_S'y with y_j >= 0 for inequalities, and Z'HZ is positive definite (Nocedal and Wright 2006, section
+12.5). This asks that the gradients of all constraints that hold the point are linearly independent: where they are not,
 multipliers are not unique, and the point counts as degenerate.
 """
 
@@ -101,7 +101,7 @@ def _rows(x: Array, c: Array, jacobian: Array, equality: Array, lower: Array, up
 
 
 def _reduced_spectrum(H: Array, rows: Array, eps: float) -> tuple[Array, ...]:
-    """Returns the extreme eigenvalues of H on the rows' null space, how many are negative, the margin, the dimension."""
+    """Returns the extreme eigenvalues of H on the rows' null space, their negative ones, the margin, the dimension."""
     n = len(H)
     _, sizes, right = jnp.linalg.svd(rows, full_matrices=False)
     normal = jnp.where((sizes > eps**RANK_POWER)[:, None], right, 0)

@@ -1,13 +1,15 @@
 """Test problems with known answers, for tests, benchmarks and examples.
 
 `PROBLEMS` are functions whose local minima are known, with a start each; `GLOBAL_PROBLEMS` are multimodal functions in
-boxes, whose global minima are known.
+boxes, whose global minima are known; `CONSTRAINED_PROBLEMS` have constraints, and lowest values that are known.
 
 >>> from jaxcalc import problems
 >>> [problem.name for problem in problems.tagged("multimodal")]
 ['quartic', 'himmelblau']
 """
 
+from jaxcalc.problems.constrained import CONSTRAINED_PROBLEMS as CONSTRAINED_PROBLEMS
+from jaxcalc.problems.constrained import ConstrainedProblem as ConstrainedProblem
 from jaxcalc.problems.local import PROBLEMS as PROBLEMS
 from jaxcalc.problems.local import KnownProblem as KnownProblem
 from jaxcalc.problems.local import beale as beale

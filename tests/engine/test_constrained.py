@@ -1,5 +1,7 @@
 """Problems with constraints, from the door to the result: what SUCCESS promises, recomputed, and how others end."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ BOX = (jnp.full(3, -2.0), jnp.array([INF, 1.0, 1.5]))
 
 
 def cost(x, mean, total, rate):
-    return jnp.sum(WEIGHTS * (x - mean) ** 2) + 0.1 * jnp.sum(x**4) + jnp.sum(jnp.log(rate))
+    return jnp.sum(WEIGHTS.astype(x.dtype) * (x - mean) ** 2) + 0.1 * jnp.sum(x**4) + jnp.sum(jnp.log(rate))
 
 
 def conditions(x, mean, total, rate):
@@ -117,7 +119,7 @@ def test_derivatives():
 
 
 def test_the_public_contract():
-    result = jc.minimize(
+    result: Any = jc.minimize(
         lambda x: jnp.sum((x - 2) ** 2), jnp.zeros(3), constraints={"type": "eq", "fun": lambda x: jnp.sum(x) - 1}
     )
     np.testing.assert_allclose(result.x, 1 / 3, atol=1e-5)

@@ -121,7 +121,7 @@ def test_methods_and_sizes():
         jc.minimize(total, START, (3.0,), constraints=constraint, method=jc.methods.bfgs())
     with pytest.raises(ValueError, match="there is no method 'interior_point'"):
         jc.minimize(total, START, (3.0,), method="interior_point")
-    with pytest.raises(ValueError, match="65 variables.*at most 64"):
+    with pytest.raises(ValueError, match=r"65 variables.*at most 64"):
         jc.minimize(total, jnp.ones(65), (3.0,), constraints=constraint)
     with pytest.raises(TypeError, match="call minimize_many for each function"):
         jc.minimize_many([total], [START[None]], constraints=constraint)

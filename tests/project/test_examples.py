@@ -20,7 +20,7 @@ def run(name: str, *arguments: str):
 
 
 def test_all_examples_are_tested():
-    tested = {"bootstrap", "descent_on_the_quartic", "ridge_penalties", "ten_functions_at_once"}
+    tested = {"bootstrap", "descent_on_the_quartic", "portfolio", "ridge_penalties", "ten_functions_at_once"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -67,3 +67,16 @@ def test_ten_functions_at_once(capsys):
     assert converged == [int(result.success.sum()) for result in results]
     # Beale's function has valleys that lead to infinity; on the other functions every start converges.
     assert [count for k, count in enumerate(converged) if k != 3] == [20] * 9
+
+
+def test_portfolio(capsys):
+    result, risk, targets = run("portfolio")
+    assert result.success.all()
+    np.testing.assert_allclose(result.x.sum(1), 1, atol=1e-6)
+    assert result.x.min() >= 0
+    # Whoever wants more return takes more risk, and the multiplier of the return is the slope of the variance.
+    assert (np.diff(risk, axis=1) >= -1e-6)[:, 2:].all()
+    slopes = np.asarray(result.multipliers)[:, 1].reshape(risk.shape) / 0.05
+    mean = (slopes[:, 1:] + slopes[:, :-1]) / 2
+    np.testing.assert_allclose(np.diff(risk**2, axis=1) / np.diff(targets, axis=1), mean, atol=0.1 * np.abs(mean).max())
+    assert "200 of 200 portfolios" in capsys.readouterr().out

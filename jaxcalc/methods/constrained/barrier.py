@@ -9,6 +9,7 @@ by `Units`; every sum is of the bounds that exist. Where a variable or a slack h
 distance is added, which keeps it from running away where f is flat (Wächter and Biegler 2006, section 3.7).
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -151,48 +152,64 @@ def violation_sum(constraints: Array, slack: Array) -> Array:
 
 
 class Errors(NamedTuple):
-    """The conditions of the barrier problem at a point, for mu = 0, from which those of any mu follow."""
+    """The conditions of the barrier problem at a point for mu = 0, so summed up that those of any mu follow, (L,) each.
 
-    dual: Array  # (n, L) gradient - J'y - z_lower + z_upper
-    slack_dual: Array  # (m_I, L) y_I - z_slack
-    primal: Array  # (L,) the largest violation
-    products: Array  # (n, L), (n, L), (m_I, L): distances times their multipliers
-    upper_products: Array
-    slack_products: Array
-    dual_unit: Array  # (L,)
-    product_unit: Array  # (L,)
+    With r = gradient - J'y - z_lower + z_upper the condition is r_i + kappa mu o_i = 0, o_i being 1 if a variable has
+    a lower bound only, -1 where it has an upper bound only and 0 elsewhere; y_I - z_slack + kappa mu = 0 is of the
+    first kind. For products of distances and multipliers it is p_i = mu.
+    """
+
+    plus: Array  # (2, L) the largest and the least r_i with o_i = 1
+    minus: Array  # (2, L) the same with o_i = -1
+    other: Array  # the largest |r_i| with o_i = 0
+    primal: Array  # the largest violation
+    products: Array  # (2, L) the largest and the least product
+    dual_unit: Array
+    product_unit: Array
 
 
 @kernel
 def errors(point: Point, duals: Duals, least_slack: Array, sides: Sides, transposed: Array) -> Errors:
     """Returns the errors of the conditions at a point; `transposed` is J'y."""
     equalities = len(point.constraints) - len(point.slack)
-    dual = jnp.where(sides.fixed, 0, point.gradient - transposed - duals.lower + duals.upper)
+    r = jnp.where(sides.fixed, 0, point.gradient - transposed - duals.lower + duals.upper)
+    slack_dual = duals.y[equalities:] - duals.slack
+    one = sides.one_sided
+
+    def extremes(*parts: tuple[Array, Array | bool]) -> Array:
+        high = [jnp.max(jnp.where(mask, part, -jnp.inf), axis=0, initial=-jnp.inf) for part, mask in parts]
+        low = [jnp.min(jnp.where(mask, part, jnp.inf), axis=0, initial=jnp.inf) for part, mask in parts]
+        return jnp.stack([functools.reduce(jnp.maximum, high), functools.reduce(jnp.minimum, low)])
+
     primal = jnp.concatenate([point.constraints[:equalities], point.constraints[equalities:] - point.slack])
-    bounds = jnp.sum(1.0 * sides.has_lower + sides.has_upper, axis=0).astype(dual.dtype) + len(point.slack)
+    bounds = jnp.sum(1.0 * sides.has_lower + sides.has_upper, axis=0).astype(r.dtype) + len(point.slack)
     of_bounds = jnp.sum(duals.lower + duals.upper, axis=0) + jnp.sum(duals.slack, axis=0)
     both = of_bounds + jnp.sum(jnp.abs(duals.y), axis=0)
     dual_mean = both / jnp.maximum(1, len(primal) + bounds)
     product_mean = of_bounds / jnp.maximum(1, bounds)
     return Errors(
-        dual, duals.y[equalities:] - duals.slack, max_norm(primal),
-        sides.above_lower(point.x) * duals.lower, sides.below_upper(point.x) * duals.upper,
-        (point.slack - least_slack) * duals.slack,
-        jnp.maximum(1, dual_mean / ORDINARY_MULTIPLIER), jnp.maximum(1, product_mean / ORDINARY_MULTIPLIER),
-    )  # fmt: skip
+        extremes((r, one > 0), (slack_dual, True)),
+        extremes((r, one < 0)),
+        max_norm(jnp.where(one == 0, r, 0)),
+        max_norm(primal),
+        extremes(
+            (sides.above_lower(point.x) * duals.lower, sides.has_lower),
+            (sides.below_upper(point.x) * duals.upper, sides.has_upper),
+            ((point.slack - least_slack) * duals.slack, True),
+        ),
+        jnp.maximum(1, dual_mean / ORDINARY_MULTIPLIER),
+        jnp.maximum(1, product_mean / ORDINARY_MULTIPLIER),
+    )
 
 
 @kernel
-def barrier_error(at: Errors, mu: Array, sides: Sides) -> Array:
+def barrier_error(at: Errors, mu: Array) -> Array:
     """Returns the largest error of the barrier problem's conditions, (L,)."""
-    dual = max_norm(at.dual + jnp.where(sides.fixed, 0, ONE_SIDED * mu * sides.one_sided))
-    dual = jnp.maximum(dual, max_norm(at.slack_dual + ONE_SIDED * mu)) / at.dual_unit
-    products = jnp.maximum(
-        max_norm(jnp.where(sides.has_lower, at.products - mu, 0)),
-        max_norm(jnp.where(sides.has_upper, at.upper_products - mu, 0)),
-    )
-    products = jnp.maximum(products, max_norm(at.slack_products - mu)) / at.product_unit
-    return jnp.maximum(jnp.maximum(dual, at.primal), products)
+    shift = ONE_SIDED * mu
+    dual = jnp.maximum(at.other, jnp.maximum(at.plus[0] + shift, -at.plus[1] - shift))
+    dual = jnp.maximum(dual, jnp.maximum(at.minus[0] - shift, shift - at.minus[1]))
+    products = jnp.maximum(at.products[0] - mu, mu - at.products[1])
+    return jnp.maximum(jnp.maximum(dual / at.dual_unit, at.primal), products / at.product_unit)
 
 
 @kernel

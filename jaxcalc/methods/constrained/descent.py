@@ -60,7 +60,7 @@ def judged(memory: Any, trial: Point, descending: Array, finite: Array, sides: S
     reached = merit(trial.value, trial.x, trial.slack, memory.mu, least, sides)
     duals = stepped(memory.duals, memory.step)
     at = errors(trial, duals, least, sides, transposed_product(trial.jacobian, duals.y))
-    error = barrier_error(at, memory.mu, sides)
+    error = barrier_error(at, memory.mu)
     accepts = memory.filter.accepts(violation, reached)
     verdict = _verdict(
         memory.step.slope, memory.step.length, memory.violation, memory.merit, violation, reached, accepts,
@@ -112,7 +112,7 @@ def _acceptable(
     """Returns where the trial is acceptable, and where x is to join the filter then."""
     change = reached - old - 10 * numbers.eps * jnp.abs(old)
     armijo = change <= ARMIJO * length * slope
-    falls = (slope < 0) & (length * jnp.maximum(-slope, 0) ** MERIT_POWER > before**VIOLATION_POWER)
+    falls = (slope < 0) & (jnp.log(length) > _log_of_switch(slope, before))
     small = (before <= numbers.feasible) & (slope < 0)
     less_violation = (violation <= (1 - LESS_VIOLATION) * before) & ~small
     stays = ~small | (violation <= numbers.feasible) | (violation <= before)
@@ -121,6 +121,12 @@ def _acceptable(
     good = accepts & (violation <= limits[1]) & jnp.where(by_merit, armijo, better)
     lost = tiny > 0
     return lost | good, good & ~by_merit & ~(falls & armijo) & ~lost
+
+
+def _log_of_switch(slope: Array, violation: Array) -> Array:
+    """Returns the logarithm of the length above which the merit counts; logarithms, unlike powers, run on vectors."""
+    least = jnp.finfo(slope.dtype).tiny
+    return VIOLATION_POWER * jnp.log(jnp.maximum(violation, least)) - MERIT_POWER * jnp.log(jnp.maximum(-slope, least))
 
 
 def _cut(slope: Array, length: Array, rise: Array, finite: Array) -> Array:
@@ -134,6 +140,6 @@ def _cut(slope: Array, length: Array, rise: Array, finite: Array) -> Array:
 def _least_length(slope: Array, violation: Array, limits: Array) -> Array:
     """Returns the length below which a step is given up."""
     fall = jnp.maximum(-slope, jnp.finfo(violation.dtype).tiny)
-    by_merit = jnp.where(violation <= limits[0], violation**VIOLATION_POWER / fall**MERIT_POWER, jnp.inf)
+    by_merit = jnp.where(violation <= limits[0], jnp.exp(_log_of_switch(slope, violation)), jnp.inf)
     falling = jnp.minimum(jnp.minimum(LESS_VIOLATION, LESS_MERIT * violation / fall), by_merit)
     return jnp.maximum(0.05 * jnp.where(slope < 0, falling, LESS_VIOLATION), 1e-14)

@@ -44,8 +44,8 @@ from jaxcalc.methods.method import Iterate, Method, register, static_field
 START, DESCENT, RESTORATION, RETURN = range(4)
 MOST_VARIABLES = 64
 FIRST_SLACK = 1e-2
-# Where mu follows: once the error is at most READY mu, to the lesser of SHRINKAGE mu and mu^POWER.
-FIRST_BARRIER, READY, SHRINKAGE, POWER = 1.0, 10.0, 0.2, 1.5
+# Where mu follows: once the error is at most READY mu, to the lesser of SHRINKAGE mu and mu^1.5.
+FIRST_BARRIER, READY, SHRINKAGE = 1.0, 10.0, 0.2
 # A value below this, in scaled units, at a feasible point counts as unbounded; so far away x counts as lost.
 UNBOUNDED, LOST = -1e12, 1e15
 # The shift that is remembered when a restoration begins, at least.
@@ -209,7 +209,7 @@ def interior_point() -> InteriorPoint:
         >>> import jaxcalc as jc
         >>> unit_disc = {"type": "ineq", "fun": lambda x: 1 - jnp.sum(x**2)}
         >>> result = jc.minimize(lambda x: x[0] + x[1], jnp.zeros(2), constraints=unit_disc)
-        >>> bool(result.success), result.x.round(4).tolist()
+        >>> bool(result.success), [round(float(v), 4) for v in result.x]
         (True, [-0.7071, -0.7071])
 
     Source: A. Wächter and L. Biegler, On the implementation of an interior-point filter line-search algorithm (2006);
@@ -341,7 +341,7 @@ def _settled(
     least_slack = units.least_slack(len(point.constraints) - len(point.slack), numbers)
     transposed = transposed_product(point.jacobian, duals.y)
     at, at_point = errors(point, duals, least_slack, sides, transposed), kkt(point, duals, units, box, worst)
-    error, barrier, mu, least_mu, tiny, emptied = _barrier_parameter(memory, at, sides, numbers)
+    error, barrier, mu, least_mu, tiny, emptied = _barrier_parameter(memory, at, numbers)
     progress = (error < 0.9 * memory.best[0]) | (mu < 0.9 * memory.best[1])
     best = jnp.where(progress, jnp.minimum(jnp.stack([error, mu]), memory.best), memory.best)
     last = jnp.where(progress, memory.evaluations[0], memory.evaluations[1])
@@ -371,13 +371,13 @@ def _settled(
     return memory, goes_on & lost
 
 
-def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Numbers) -> tuple[Array, ...]:
+def _barrier_parameter(memory: Memory, at: Errors, numbers: Numbers) -> tuple[Array, ...]:
     """Returns the error for mu = 0 and for the new mu, mu, the least mu, the count of tiny steps, and where mu fell."""
 
     def turn(k, carry):
         whole, _, mu, least_mu, tiny, emptied = carry
         first = k == 0
-        error = barrier_error(at, jnp.where(first, 0, mu), sides)
+        error = barrier_error(at, jnp.where(first, 0, mu))
         # Whoever still runs at an error within the tolerance has multipliers so large, or bounds so weakly active, that
         # the caller's conditions want a lower barrier.
         more = first & (error <= numbers.tolerance) & (least_mu > numbers.least_barrier)
@@ -385,7 +385,7 @@ def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Number
         lower = jnp.where(first, (tiny >= 1) & ~more, (k <= MOST_FALLS) & (error <= READY * mu)) & (
             mu > 1.01 * least_mu
         )
-        lowered = jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu**POWER))
+        lowered = jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu * jnp.sqrt(mu)))
         mu = jnp.where(more, least_mu, jnp.where(lower, lowered, mu))
         return jnp.where(first, error, whole), error, mu, least_mu, jnp.where(lower, 0, tiny), emptied | lower | more
 
@@ -397,7 +397,7 @@ def _barrier_parameter(memory: Memory, at: Errors, sides: Sides, numbers: Number
 def _directed(
     memory: Memory, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides, numbers: Numbers
 ) -> tuple[Memory, Array]:
-    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one; and where none is."""
+    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one, and where none is."""
     point = memory.point
     least = memory.units.least_slack(len(point.constraints) - len(point.slack), numbers)
     step, known = newton_step(point, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)

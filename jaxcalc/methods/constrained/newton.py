@@ -29,7 +29,7 @@ from jaxcalc.methods.constrained.linear_algebra import (
 from jaxcalc.methods.lane_algebra import all_finite, dot, max_norm
 
 # The first shift after the one that is remembered, how shifts grow, and the most that are tried.
-FIRST_SHIFT, SHIFT_GROWTH, MOST_SHIFTS = 1e-3, 4.0, 14
+FIRST_SHIFT, SHIFT_GROWTH, MOST_SHIFTS = 1e-3, 4.0, 24
 # Where the gradient is large a shift of one keeps steps below this many max(1, |x|).
 FAR = 10.0
 # The least share of the way to a boundary that a step may take.
