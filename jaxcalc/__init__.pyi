@@ -44,6 +44,7 @@ from .optimize.multistart.result import Minima as Minima
 from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
+from .streaming import xarray as xarray
 from .streaming.results import StreamResults as StreamResults
 from .streaming.results import open_results as open_results
 from .streaming.stream import least_squares_stream as least_squares_stream
