@@ -1,4 +1,5 @@
 from . import methods as methods
+from . import models as models
 from . import network as network
 from . import plots as plots
 from . import problems as problems
@@ -33,7 +34,11 @@ from .network.comparison import Comparison as Comparison
 from .network.landscape import loss_landscape as loss_landscape
 from .network.range_test import learning_rate_range_test as learning_rate_range_test
 from .network.sgd import sgd as sgd
+from .optimize.bootstrap import BootstrapResult as BootstrapResult
+from .optimize.bootstrap import bootstrap as bootstrap
 from .optimize.certify import certify as certify
+from .optimize.curve_fit import curve_fit as curve_fit
+from .optimize.fitting.result import CurveFitResult as CurveFitResult
 from .optimize.least_squares import least_squares as least_squares
 from .optimize.least_squares import least_squares_many as least_squares_many
 from .optimize.least_squares_result import LeastSquaresResult as LeastSquaresResult
@@ -44,6 +49,7 @@ from .optimize.multistart.result import Minima as Minima
 from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
+from .optimize.standard_errors import standard_errors as standard_errors
 from .streaming import xarray as xarray
 from .streaming.results import StreamResults as StreamResults
 from .streaming.results import open_results as open_results

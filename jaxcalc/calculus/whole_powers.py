@@ -16,6 +16,8 @@ from jax import lax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
+from jaxcalc.core.captures import renewed
+
 # `lax.integer_pow` multiplies, with an error that grows with the exponent; larger exponents keep the power function.
 _LARGEST_EXPONENT = 1024
 # An array of more different exponents than this keeps the power function, which then is one operation instead of many.
@@ -44,10 +46,11 @@ def with_whole_powers(f: Callable) -> Callable:
         >>> print(jax.jit(jax.grad(jax.grad(jax.grad(with_whole_powers(lambda x: x**2.0)))))(0.0))
         0.0
     """
+    current = renewed(f)
 
     def exact(*args):
         try:
-            traced, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+            traced, shape = jax.make_jaxpr(current(), return_shape=True)(*args)
         except TypeError:  # JAX's errors of values that are not known yet are among these
             return f(*args)
         evaluated = functools.partial(_evaluated, traced.jaxpr, traced.consts)

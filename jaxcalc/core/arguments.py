@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -91,7 +92,9 @@ def arrays(name: str, tree: PyTree) -> PyTree:
 
     def convert(path, leaf):
         try:
-            return jnp.asarray(leaf)
+            if isinstance(leaf, np.ndarray):
+                return jax.device_put(leaf.copy())  # `jnp.asarray` compiles a program for every shape
+            return leaf if isinstance(leaf, Array) else jnp.asarray(leaf)
         except (TypeError, ValueError) as error:
             label = f"{name}{jax.tree_util.keystr(path)}"
             mend = PARTITION if callable(leaf) else f": {error}"

@@ -1,8 +1,10 @@
 """Parts of a program that are computed once, where a compiler would otherwise compute them for each of their uses."""
 
+import contextlib
+import contextvars
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import jax
@@ -12,6 +14,19 @@ from jaxcalc.core.platform import recomputes_cheap_operations
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_are_inlined = contextvars.ContextVar("_are_inlined", default=False)
+
+
+@contextlib.contextmanager
+def inlined() -> Iterator[None]:
+    """Traces kernels as plain functions: each costs some milliseconds to trace, more than a program run once saves."""
+    before = _are_inlined.set(True)
+    try:
+        yield
+    finally:
+        _are_inlined.reset(before)
 
 
 def kernel(fun: Callable[P, T]) -> Callable[P, T]:
@@ -47,6 +62,8 @@ def kernel(fun: Callable[P, T]) -> Callable[P, T]:
                     f"{', '.join(bound.kwargs)} must not be keyword-only."
                 )
             args = bound.args  # pyright: ignore[reportAssignmentType]
+        if _are_inlined.get():
+            return fun(*args)  # pyright: ignore[reportCallIssue]
         return recomputes_cheap_operations(*args, where_so=call, elsewhere=fun)
 
     return on_platform

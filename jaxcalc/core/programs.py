@@ -1,7 +1,8 @@
 """Compiled programs by function object: the same function never compiles twice, and is not kept alive.
 
-The key is the identity of the user's functions. A program holds them weakly, and is dropped when one of them is
-collected. What else shapes a program (dtypes, shapes, static options) is told apart by `jax.jit` underneath.
+The key is the identity of the user's functions, and the values that they take from closures and globals: see
+`captures`. A program holds the functions weakly, and is dropped when one of them is collected. What else shapes a
+program (dtypes, shapes, static options) is told apart by `jax.jit` underneath.
 """
 
 import sys
@@ -13,12 +14,14 @@ from typing import Any
 
 import jax
 
+from jaxcalc.core.arguments import function_name
+from jaxcalc.core.captures import Captures, Versions
 from jaxcalc.core.tracing import own_promotion, reverse_mode
 
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
 
-_programs: dict[tuple, Callable] = {}
+_programs: dict[tuple, tuple[Versions[Callable], Callable]] = {}
 _function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
 
 
@@ -27,7 +30,8 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
 
     Args:
         run: A module-level function of (functions, static, *operands).
-        functions: The user's functions. Two calls with the same objects get the same program.
+        functions: The user's functions. Two calls with the same objects get the same program, as long as the values
+            are the same that these functions take from closures and globals.
         options: Of `jax.jit`.
     """
     key = (run, repr(options), *(_identity(fun) for fun in functions))
@@ -38,13 +42,24 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
             if not any(_identity(fun) in known[2:] for known in _programs):
                 _count(fun)
 
-        # The closure holds no function strongly: the caller does, while a call traces.
-        def program(static, *operands):
-            with own_promotion() as callers, reverse_mode():
-                return run([callers(reference()) for reference in references], static, *operands)
+        versions: Versions[Callable] = Versions()
 
-        _programs[key] = jax.jit(program, static_argnums=0, **options)
-    return _programs[key]
+        def make(captures: Captures) -> Callable:
+            if versions.count + 1 == MANY_COMPILATIONS:
+                _warn_of_other_values([reference() for reference in references])
+
+            # The closure holds no function strongly: the caller does, while a call traces.
+            def program(static, *operands):
+                with own_promotion() as callers, reverse_mode():
+                    result = run([callers(reference()) for reference in references], static, *operands)
+                captures.leave_out_changed()
+                return result
+
+            return jax.jit(program, static_argnums=0, **options)
+
+        _programs[key] = versions, make
+    versions, make = _programs[key]
+    return versions.current(functions, make)
 
 
 def _identity(fun: Callable) -> Hashable:
@@ -81,6 +96,16 @@ def _count(fun: Callable) -> None:
             "put the data into args.",
             stacklevel=_frames_inside_the_package() + 1,
         )
+
+
+def _warn_of_other_values(functions: Sequence[Callable]) -> None:
+    """Warns when the same functions have been compiled for many values that they take from outside."""
+    names = " and ".join(function_name(fun) for fun in functions)
+    warnings.warn(
+        f"{names} has been compiled {MANY_COMPILATIONS} times, because a global, a closure's variable or an attribute "
+        "that it names has been bound to another value each time. Put what changes into args.",
+        stacklevel=_frames_inside_the_package() + 1,
+    )
 
 
 def _frames_inside_the_package() -> int:

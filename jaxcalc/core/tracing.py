@@ -5,6 +5,7 @@ not mean. The library's own formulas broadcast and promote on purpose: a number 
 (n, L). Therefore the library traces its own code in JAX's default modes, and the caller's functions in the caller's.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import linecache
@@ -12,11 +13,13 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jaxlib
 import numpy as np
 import scipy
+from jax.extend.core import get_opaque_trace_state
 
 from jaxcalc.core.arguments import function_name
 
@@ -59,6 +62,18 @@ _NOT_CALLERS = (
     str(Path(__file__).parent.parent),
     *(str(Path(sysconfig.get_path("stdlib")) / name) for name in ("contextlib.py", "functools.py")),
 )
+
+
+def is_transformed() -> bool:
+    """Returns whether the caller's code runs under a transformation of JAX, such as `jax.jit` or `jax.vmap`."""
+    return get_opaque_trace_state() != _state_outside()
+
+
+@functools.cache
+def _state_outside() -> Any:
+    """Returns the state outside of all transformations; a new thread is under none."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(get_opaque_trace_state).result()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -65,12 +66,15 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     finite = lane.box.finite(old.trial, evaluation.gradient)
     seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
-    tolerances = Tolerances() if family.judges_small_changes else lane.tolerances
-    by_value, by_step = _small_changes(old, new, tolerances)
+    small = moved & False, moved & False
+    if not family.judges_small_changes:
+        asked = jnp.any((lane.tolerances.ftol >= 0) | (lane.tolerances.xtol >= 0))
+        small = jax.lax.cond(asked, lambda: _small_changes(old, new, lane.tolerances), lambda: small)
+    by_value, by_step = (moved & is_small for is_small in small)
     first = jnp.where(at_start, evaluation.value, lane.first)
     decided = _decided(family, method, lane, first, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
-    status, at_trial = _status(at_start, seen, decided, moved & by_value, moved & by_step, *limits)
+    status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
     return Outcome(status, at_trial, moved | at_trial, first, floor)
 
 
@@ -86,10 +90,12 @@ def _decided(family: Family, method: Method, lane: Lane, first: Array, state: An
         value, gradient = value * lane.unit, at.gradient * (lane.unit / lane.scale)
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
-    share = lane.tolerances.promise if family.is_judged_by_gradient else None
-    if share is not None and at.promise is not None:
+    share = lane.tolerances.promise
+    if family.is_judged_by_gradient and at.promise is not None:
         free = at._replace(gradient=lane.box.reduced(at.x, at.gradient))
         settled, spent = _outlook(method, first, free, share)
+        # Where the caller has given gtol it decides alone.
+        settled, spent = settled | (share == jnp.inf), spent & (share < jnp.inf)
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
@@ -147,18 +153,16 @@ def _compared_too(
 
 
 def _small_changes(old: Iterate, new: Iterate, tolerances: Tolerances) -> tuple[Array, Array]:
-    """Returns whether a step changed the value by at most ftol, and x by at most xtol, of their own sizes."""
-    by_value = by_step = jnp.zeros(new.value.shape, bool)
-    if tolerances.ftol is None and tolerances.xtol is None:
-        return by_value, by_step
+    """Returns whether a step changed the value by at most ftol, and x by at most xtol, of their own sizes.
+
+    Tolerances below 0 stand for none.
+    """
     change = max_norm(new.x - old.x)
     stepped = (new.nit > 0) & (change > 0)
-    if tolerances.ftol is not None:
-        size = jnp.maximum(jnp.abs(old.value), jnp.abs(new.value))
-        by_value = stepped & (tolerances.ftol >= 0) & (jnp.abs(old.value - new.value) <= tolerances.ftol * size)
-    if tolerances.xtol is not None:
-        by_step = stepped & (tolerances.xtol >= 0) & (change <= tolerances.xtol * max_norm(new.x))
-    return by_value, by_step
+    size = jnp.maximum(jnp.abs(old.value), jnp.abs(new.value))
+    by_value = (tolerances.ftol >= 0) & (jnp.abs(old.value - new.value) <= tolerances.ftol * size)
+    by_step = (tolerances.xtol >= 0) & (change <= tolerances.xtol * max_norm(new.x))
+    return stepped & by_value, stepped & by_step
 
 
 class Seen(NamedTuple):

@@ -6,7 +6,8 @@ f; a family of problems says what they are. Therefore
     (dF/du) du = -(dF/dtheta) dtheta,    dfun = (ds/dtheta) dtheta,
 
 whatever steps have led to u: nothing of the loop is differentiated, and nothing of it is kept. The value's derivative
-has no term in du, because the gradient is zero there (the envelope theorem).
+has no term in du, because the gradient is zero there (the envelope theorem). A function that defines only its reverse
+mode is differentiated by reverse mode over reverse mode, in both directions.
 
 A derivative that is not known is nan, never a number that happens to come out: that of a problem which has not
 converged, and that of a degenerate minimum. A variable that a bound holds moves with its bound alone, and the others
@@ -16,7 +17,6 @@ loss leaves out leave no nan in its gradient.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,14 +24,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
-from jax.flatten_util import ravel_pytree
 
-from jaxcalc.core.shards import varying_axes
 from jaxcalc.core.tracing import own_promotion
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.linear_solves import LinearSolve
 from jaxcalc.engine.problem import Problem
 from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.tangents import Mode, mode_of
 
 PyTree = Any
 
@@ -71,7 +70,13 @@ def differentiable(
 
 
 def tangent_of_root(
-    root: Callable[[Array], Array], u: Array, right_side: Array, known: Array, near: bool, linear_solve: LinearSolve
+    root: Callable[[Array], Array],
+    u: Array,
+    right_side: Array,
+    known: Array,
+    near: bool,
+    linear_solve: LinearSolve,
+    mode: type[Mode],
 ) -> Array:
     """Returns du with (dF/du) du = -right_side; linear in the right side, and nan where du is not known.
 
@@ -82,10 +87,11 @@ def tangent_of_root(
         known: Whether u is a root.
         near: Whether u must be shown to be near a root.
         linear_solve: Solves the system, or says that dF/du is not regular.
+        mode: Makes the products with dF/du.
     """
 
     def matvec(v: Array, at: Array = u) -> Array:
-        return jax.jvp(root, (at,), (v,))[1]
+        return mode.product(root, at, v)
 
     solve, regular = linear_solve(root, matvec, u, near)
     known = known & regular
@@ -113,26 +119,21 @@ def _tangent_of_result(
             number, aux = family.stationary(u, own, shared)
             return number, _inexact(aux)
 
-        def number_and_gradient(u, moving):
-            (number, _), gradient = jax.value_and_grad(stationary, has_aux=True)(u, moving)
-            return number, gradient
-
         def root(v):
             # A held unknown stays where it is; the others are a root given that.
-            return jnp.where(held, v - u, number_and_gradient(jnp.where(held, u, v), moving)[1])
+            gradient, _ = jax.grad(stationary, has_aux=True)(jnp.where(held, u, v), moving)
+            return jnp.where(held, v - u, gradient)
 
-        if carried is None:
-            dfun, right_side = _linear_tangent(lambda moving: number_and_gradient(u, moving), (moving,), (moved,))
-        else:
-            dfun, right_side = _linear_tangent(number_and_gradient, (u, moving), (carried, moved))
+        mode = mode_of(stationary, u, moving)
+        dfun, right_side = mode.number_and_gradient(stationary, (u, moving), (carried, moved))
         right_side = jnp.where(held, 0, right_side)
-        du = tangent_of_root(root, u, right_side, known, not anyway, family.linear_solve)
+        du = tangent_of_root(root, u, right_side, known, not anyway, family.linear_solve, mode)
         du = du if carried is None else du + _if_known(carried, known)
-        daux = _linear_tangent(lambda u, moving: stationary(u, moving)[1], (u, moving), (du, moved))
+        daux = mode.tangent(lambda u, moving: stationary(u, moving)[1], (u, moving), (du, moved))
         dgradient = None
         if bounded:
             # The gradient at a held variable is its multiplier, which changes; elsewhere the gradient stays zero.
-            _, dgradient = _linear_tangent(number_and_gradient, (u, moving), (du, moved))
+            _, dgradient = mode.number_and_gradient(stationary, (u, moving), (du, moved))
             dgradient = jnp.where(held, dgradient, 0)
         return du, _if_known(dfun, known), dgradient, daux
 
@@ -149,7 +150,7 @@ def _tangent_of_result(
 
 def _box_in_lanes(family: Family, problem: Problem) -> Any:
     """Returns the box of all problems, sides (n, N)."""
-    sides = (jnp.broadcast_to(family.ravel(side), (family.n, problem.count)) for side in problem.box)
+    sides = (jnp.broadcast_to(family.ravel(side), (family.n, problem.rows)) for side in problem.box)
     return type(problem.box)(*sides)
 
 
@@ -170,33 +171,6 @@ def _carried(family: Family, problem: Problem, tangent: Any, result: OptimizeRes
     carried = jnp.where((x <= lower) & (gradient >= 0), lower_tangent, upper_tangent)
     others = jnp.zeros((len(held) - len(x), x.shape[1]), x.dtype)  # multipliers are not carried
     return jnp.where(held, jnp.concatenate([carried, others]) if len(others) else carried, 0)
-
-
-def _linear_tangent(function: Callable, x: tuple, dx: tuple) -> PyTree:
-    """Returns the tangent of function(*x) along dx, as one linear operation that is transposed as a whole.
-
-    It is transposed as `jax.vjp` does it, before anything is mapped. Mapped first and then transposed step by step, as
-    it would be otherwise, a `lax.switch` on an index of each problem is more than JAX can do.
-    """
-    if varying_axes((x, dx)):  # in `jax.shard_map` the parts of such an operation get types that JAX then refuses
-        return jax.jvp(function, x, dx)[1]
-    zero = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(function, *x))
-    # One vector, for what is transposed must be linear in each of its parts.
-    start, unravel = ravel_pytree((dx, zero))
-
-    def add_tangent(sign: int, vector: Array) -> Array:
-        dx, dy = unravel(vector)
-        tangent = jax.jvp(function, x, dx)[1]
-        return ravel_pytree((dx, jax.tree.map(lambda y, t: y + sign * t, dy, tangent)))[0]
-
-    def add_cotangent(vector: Array) -> Array:
-        dx, dy = unravel(vector)
-        return ravel_pytree((jax.tree.map(jnp.add, dx, jax.vjp(function, *x)[1](dy)), dy))[0]
-
-    # The matrix [I 0; -J I], whose inverse is [I 0; J I].
-    matrix, inverse = functools.partial(add_tangent, -1), functools.partial(add_tangent, 1)
-    solution = jax.lax.custom_linear_solve(matrix, start, lambda _, b: inverse(b), lambda _, b: add_cotangent(b))
-    return unravel(solution)[1]
 
 
 def _zero_or_known(tangent: Array, right_side: Array, known: Array) -> Array:

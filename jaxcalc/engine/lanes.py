@@ -21,12 +21,15 @@ from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.engine import latch
 from jaxcalc.engine.convergence import Lane, outcome
 from jaxcalc.engine.family.family import Family
-from jaxcalc.engine.problem import Problem
+from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.rows import gather, scatter
 from jaxcalc.engine.scaling import needs_units, size_of, to_scaled
 from jaxcalc.engine.status import RUNNING
 from jaxcalc.methods.box import Box
+from jaxcalc.methods.method import Method
+
+PyTree = Any
 
 # The share of lanes that may stand finished before they are refilled.
 IDLE_SHARE = 0.08
@@ -36,8 +39,9 @@ class Lanes(NamedTuple):
     """All that the lanes hold; points, box, values and derivatives are those of f / unit and z = x / scale."""
 
     row: Array  # (L,) the problem's row in the queue; the queue's length N in an idle lane
-    args: tuple  # the problem's arguments, lanes last
+    args: Any  # the problem's arguments, lanes last
     box: Box
+    tolerances: Tolerances  # (L,) each
     scale: Array | None  # (n, L) or (1, L); None is 1
     unit: Array | None  # (L,), of the function; None is 1
     state: Any  # the method's
@@ -55,7 +59,7 @@ class Engine(NamedTuple):
 
     def solve(self, width: int) -> OptimizeResult:
         """Solves every problem of a queue of at least one in `width` lanes; rows (N, ...) in the queue's order."""
-        count = self.problem.count
+        count = self.problem.end
 
         def turn(carry):
             lanes, results, head = carry
@@ -76,27 +80,13 @@ class Engine(NamedTuple):
     def step(self, lanes: Lanes) -> Lanes:
         """Evaluates the trial points of all lanes once and takes one step in each."""
         method, shared = self.problem.method, self.problem.shared
-        evaluation, aux = self.family.evaluate(method.needs, lanes.state, lanes.args, shared, lanes.scale)
-        unit = self.unit(lanes, evaluation)
-        evaluation = self.family.in_units(evaluation, unit)
-        state = method.step(lanes.state, evaluation, lanes.box)
-        row = jnp.minimum(lanes.row, self.problem.count - 1)
-        tolerances = self.problem.tolerances.of_rows(row)
-        lane = Lane(lanes.box, lanes.scale, unit, tolerances, lanes.result.nfev, lanes.first, lanes.floor)
-        end = outcome(self.family, method, lane, evaluation, lanes.state, state)
-        step = latch.Step(lanes.state, evaluation, aux, state, end)
-        result = latch.after_step(self.family, method, lanes.result, step)
-        return lanes._replace(state=state, unit=unit, first=end.first, floor=end.floor, result=result)
-
-    def unit(self, lanes: Lanes, evaluation: Any) -> Array | None:
-        """Returns the units of the functions, which are those of their first gradients."""
-        if lanes.unit is None:
-            return None
-        return jnp.where(lanes.result.nfev == 0, size_of(evaluation.gradient), lanes.unit)
+        points = method.needs.points(lanes.state)
+        evaluation, aux = self.family.evaluate_at(method.needs, points, lanes.args, shared, lanes.scale)
+        return advanced(self.family, method, lanes, evaluation, aux)
 
     def refill(self, lanes: Lanes, head: Array) -> tuple[Lanes, Array]:
         """Loads the next problems, from row `head` on, into the lanes that have finished."""
-        count, free = self.problem.count, lanes.result.status != RUNNING
+        count, free = self.problem.end, lanes.result.status != RUNNING
         following = jnp.minimum(head + jnp.cumsum(free, dtype=jnp.int32) - 1, count)
         loaded = self.load(jnp.where(free, following, lanes.row))
         lanes = jax.tree.map(lambda new, old: jnp.where(free, new, old), loaded, lanes)
@@ -104,48 +94,92 @@ class Engine(NamedTuple):
 
     def hand_in(self, lanes: Lanes, results: OptimizeResult) -> OptimizeResult:
         """Scatters the results of the lanes that have finished into their problems' rows."""
-        row = jnp.where(lanes.result.status == RUNNING, self.problem.count, lanes.row)
-        return scatter(results, row, latch.as_rows(self.family, lanes.result, lanes.scale, lanes.unit))
+        row = jnp.where(lanes.result.status == RUNNING, self.problem.rows, lanes.row)
+        return scatter(results, row, latch.as_rows(self.family.unravel, lanes.result, lanes.scale, lanes.unit))
 
     def load(self, row: Array) -> Lanes:
         """Returns lanes that are about to evaluate the starts of these rows of the queue; past its end they idle."""
         problem, family = self.problem, self.family
-        inside = jnp.minimum(row, problem.count - 1)
-        x0 = family.ravel(gather(problem.x0, inside))
+        inside = jnp.minimum(row, problem.rows - 1)
         scale, *sides = (_gather_side(family, side, inside) for side in (problem.scale, *problem.box))
-        box = Box(*sides)
-        if box.is_bounded:
-            # NaN marks an empty box, in which there is no start, as it marks a scale that is not positive.
-            x0 = jnp.where(box.lower <= box.upper, box.project(x0), jnp.nan)
-        in_units = needs_units(family.dtype) and family.is_homogeneous and not problem.method.has_fixed_rate
-        scale = size_of(x0)[None] if scale is None and in_units else scale
-        unit = jnp.ones(len(row), family.dtype) if in_units else None
-        x0, box = to_scaled((x0, box), scale)
-        args = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, inside))
-        state = problem.method.init(x0, box)
-        result = latch.at_start(family, problem.method, state, self.history, row < problem.count)
-        return Lanes(row, args, box, scale, unit, state, result.fun, result.fun, result)
+        start = Start(
+            row,
+            family.ravel(gather(problem.x0, inside)),
+            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, inside)),
+            Box(*sides),
+            scale,
+            problem.tolerances.of_rows(inside),
+        )
+        return loaded(family, problem.method, start, row < problem.end, self.history)
 
     def idle(self, width: int) -> Lanes:
         """Returns lanes that hold nothing yet: of zeros, so that loading is compiled only once."""
-        nobody = jnp.full(width, self.problem.count, jnp.int32)
+        nobody = jnp.full(width, self.problem.rows, jnp.int32)
         lanes = self.load(nobody)
         blank = jax.tree.map(jnp.zeros_like, lanes)
-        return blank._replace(row=nobody, args=lanes.args, box=lanes.box, scale=lanes.scale)
+        kept = {name: getattr(lanes, name) for name in ("args", "box", "scale", "tolerances")}
+        return blank._replace(row=nobody, **kept)
 
     def blank_rows(self, lanes: Lanes) -> OptimizeResult:
         """Returns the rows of all problems, not yet written, of the shapes that these lanes hand in."""
-        rows = jax.eval_shape(lambda lanes: latch.as_rows(self.family, lanes.result, lanes.scale, lanes.unit), lanes)
-        return jax.tree.map(lambda leaf: jnp.zeros((self.problem.count, *leaf.shape[1:]), leaf.dtype), rows)
+        rows = jax.eval_shape(
+            lambda lanes: latch.as_rows(self.family.unravel, lanes.result, lanes.scale, lanes.unit), lanes
+        )
+        return jax.tree.map(lambda leaf: jnp.zeros((self.problem.rows, *leaf.shape[1:]), leaf.dtype), rows)
 
     def default_width(self) -> int:
         """Returns how many lanes suit the device, the size of a lane's state and the number of problems."""
         lane = jax.eval_shape(lambda: self.load(jnp.zeros(1, jnp.int32)))
         size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
-        budget, count = lane_budget(), self.problem.count
+        budget, count = lane_budget(), self.problem.rows
         width = 2 ** round(math.log2(min(budget.lanes, max(16, budget.bytes / size))))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
         return min(width, 2 ** (count - 1).bit_length() if count < 16 else -(-count // 16) * 16)
+
+
+class Start(NamedTuple):
+    """What lanes take of the problems that they are about to solve, lanes last, as the caller knows it."""
+
+    row: Any
+    x0: Any  # (n, L)
+    args: Any
+    box: Box
+    scale: Any
+    tolerances: Tolerances
+
+
+def loaded(family: Family, method: Method, start: Start, occupied: Array, history: int) -> Lanes:
+    """Returns lanes that are about to evaluate these starts; those that are not occupied, (L,), idle."""
+    x0, box, scale = start.x0, start.box, start.scale
+    if box.is_bounded:
+        # NaN marks an empty box, in which there is no start, as it marks a scale that is not positive.
+        x0 = jnp.where(box.lower <= box.upper, box.project(x0), jnp.nan)
+    in_units = needs_units(family.dtype) and family.is_homogeneous and not method.has_fixed_rate
+    scale = size_of(x0)[None] if scale is None and in_units else scale
+    unit = jnp.ones(x0.shape[1], family.dtype) if in_units else None
+    x0, box = to_scaled((x0, box), scale)
+    state = method.init(x0, box)
+    result = latch.at_start(family, method, state, history, occupied)
+    return Lanes(start.row, start.args, box, start.tolerances, scale, unit, state, result.fun, result.fun, result)
+
+
+def advanced(family: Family, method: Method, lanes: Lanes, evaluation: Any, aux: PyTree) -> Lanes:
+    """Returns the lanes after the step that the evaluation of their trial points makes; calls no user's function."""
+    unit = _units(lanes, evaluation)
+    evaluation = family.in_units(evaluation, unit)
+    state = method.step(lanes.state, evaluation, lanes.box)
+    lane = Lane(lanes.box, lanes.scale, unit, lanes.tolerances, lanes.result.nfev, lanes.first, lanes.floor)
+    end = outcome(family, method, lane, evaluation, lanes.state, state)
+    step = latch.Step(lanes.state, evaluation, aux, state, end)
+    result = latch.after_step(family, method, lanes.result, step)
+    return lanes._replace(state=state, unit=unit, first=end.first, floor=end.floor, result=result)
+
+
+def _units(lanes: Lanes, evaluation: Any) -> Array | None:
+    """Returns the units of the functions, which are those of their first gradients."""
+    if lanes.unit is None:
+        return None
+    return jnp.where(lanes.result.nfev == 0, size_of(evaluation.gradient), lanes.unit)
 
 
 def _gather_side(family: Family, side: Any, row: Array) -> Array | None:

@@ -5,6 +5,7 @@ step in `after_step`. A field of one family is computed by `Family.fields` alone
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -82,17 +83,24 @@ def after_step(family: Family, method: Method, result: OptimizeResult, step: Ste
     )
 
 
-def as_rows(family: Family, result: OptimizeResult, scale: Array | None, unit: Array | None) -> OptimizeResult:
-    """Returns the lanes' results with lanes first, and x, fun and jac in the form and the units of the caller."""
+def as_rows(unravel: Callable[[Any], PyTree], result: OptimizeResult, scale: Any, unit: Any) -> OptimizeResult:
+    """Returns the lanes' results with lanes first, and x, fun and jac in the form and the units of the caller.
+
+    Args:
+        unravel: Makes vectors (n, L) a pytree of leaves (L, ...).
+        result: Latched, lanes last, of arrays of JAX or of NumPy.
+        scale: Of the variables, with the unit of the function.
+        unit: See scale.
+    """
     fun, jac, history = from_scaled((result.fun, result.jac, result.history), unit)
     result = dataclasses.replace(result, fun=fun, jac=jac, history=history)
-    first = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), dataclasses.replace(result, x=None, jac=None))
-    return dataclasses.replace(
-        first,
-        x=family.unravel(from_scaled(result.x, scale)),
-        jac=family.unravel(to_scaled(result.jac, scale)),
-        nit=jnp.maximum(first.nit, 0),
-    )
+
+    def lanes_first(leaf: Array) -> Array:
+        return leaf.transpose(leaf.ndim - 1, *range(leaf.ndim - 1))
+
+    first = jax.tree.map(lanes_first, dataclasses.replace(result, x=None, jac=None))
+    x, jac = unravel(from_scaled(result.x, scale)), unravel(to_scaled(result.jac, scale))
+    return dataclasses.replace(first, x=x, jac=jac, nit=first.nit.clip(0))
 
 
 def _shifted(history: Array | None, value: Array, moved: Array) -> Array | None:

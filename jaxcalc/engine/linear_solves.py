@@ -44,7 +44,7 @@ def positive_definite(root: Callable, matvec: Matvec, u: Array, near: bool) -> t
 
 def _by_cholesky(root: Callable, matvec: Matvec, u: Array) -> tuple[Callable, Array]:
     """Returns b -> (dF/du)^-1 b, and whether every pivot is positive, from one factorisation for all b."""
-    matrix = jax.lax.stop_gradient(jax.jacfwd(root)(u))
+    matrix = jax.lax.stop_gradient(jax.vmap(matvec, out_axes=-1)(jnp.eye(u.size, dtype=u.dtype)))
     diagonal = jnp.diagonal(matrix)
     size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     factor = jnp.linalg.cholesky(matrix / (size * size[:, None]), symmetrize_input=False)

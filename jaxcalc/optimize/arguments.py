@@ -56,8 +56,8 @@ def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
     )
 
 
-def _tolerance(name: str, value: Any, count: int | None) -> Array:
-    array = jnp.asarray(value)
+def _tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
+    array = value if isinstance(value, Tracer) else np.asarray(value)
     if array.shape not in ((), (count,)):
         expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
         raise ValueError(f"{name} must be {expected}; it has shape {array.shape}.")
@@ -275,7 +275,9 @@ def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
         raise TypeError(f"{name} must be None, a number, an array, or of the form of x: {error}") from None
 
     def like_start(path, x, bound):
-        bound = jnp.asarray(missing if bound is None else bound)
+        bound = missing if bound is None else bound
+        numpy: Any = jnp if isinstance(bound, Tracer) else np
+        bound = numpy.asarray(bound)
         shape = x.shape if batch else (1, *x.shape)
         try:
             fits = jnp.broadcast_shapes(bound.shape, shape) == shape
@@ -287,7 +289,7 @@ def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
                 f"and broadcast against x, which has shape {x.shape}."
             )
         rows = bound.shape[0] if bound.ndim == len(shape) else 1
-        return jnp.broadcast_to(bound.astype(jax.eval_shape(as_floating, x).dtype), (rows, *shape[1:]))
+        return numpy.broadcast_to(bound.astype(jax.eval_shape(as_floating, x).dtype), (rows, *shape[1:]))
 
     return jax.tree_util.tree_map_with_path(like_start, x0, side)
 

@@ -12,15 +12,14 @@ from jax.core import Tracer
 
 from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
 from jaxcalc.core.programs import compiled
-from jaxcalc.engine.family.residual import FitRows, Residual, Setting, linearizations
+from jaxcalc.engine.family.residual import Residual, Setting, linearizations
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem, Tolerances
-from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
-from jaxcalc.optimize.least_squares_result import LeastSquaresResult
+from jaxcalc.optimize.least_squares_result import LeastSquaresResult, as_least_squares_result
 
 
 def least_squares(
@@ -110,7 +109,7 @@ def least_squares(
     queue = Problem(problem.method, jax.tree.map(lambda leaf: leaf[None], result.x), (Setting(),), problem.args[1:])
     rows = jax.tree.map(lambda leaf: leaf[0], compiled(linearizations, [fun])(None, queue))
     sides = jax.tree.map(lambda leaf: leaf[0], bounds)
-    return _as_result(result, rows, sides)
+    return as_least_squares_result(result, rows, sides)
 
 
 def least_squares_many(
@@ -202,7 +201,7 @@ def least_squares_many(
     result = solve_all([fun], [problem], _options(unconverged)._replace(lanes=lanes))[0]
     queue = problem._replace(x0=result.x, box=Box(), scale=None, tolerances=Tolerances())
     rows = compiled(linearizations, [fun])(None, queue) if residuals else None
-    return _as_result(result, rows, bounds)
+    return as_least_squares_result(result, rows, bounds)
 
 
 def _options(unconverged: str) -> Options:
@@ -245,28 +244,3 @@ def _f_scale(f_scale: Any, count: int | None) -> Array:
     if not isinstance(array, Tracer) and not np.all(np.asarray(array) > 0):
         raise ValueError(f"f_scale must be positive; it is {f_scale!r}.")
     return array
-
-
-def _as_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> LeastSquaresResult:
-    """Returns what the caller gets of what the engine found."""
-    gradient, output = result.jac, None if rows is None else rows.output
-    if sides.is_bounded:
-        projected = jax.tree.map(
-            lambda x, g, lower, upper: Box(lower, upper).projected_gradient(x, g), result.x, gradient, *sides
-        )
-    else:
-        projected = gradient
-    # No problems have gradients of size zero, from which no other axis can be told.
-    first = result.status.ndim
-    largest = [jnp.max(jnp.abs(leaf), axis=tuple(range(first, leaf.ndim))) for leaf in jax.tree.leaves(projected)]
-    return LeastSquaresResult(
-        x=result.x,
-        fun=output,  # pyright: ignore[reportArgumentType]
-        jac=None if rows is None else rows.jacobian,
-        status=result.status,
-        nit=result.nit,
-        nfev=result.nfev,
-        cost=result.fun,
-        grad=gradient,
-        optimality=jnp.max(jnp.stack(largest), axis=0),
-    )

@@ -4,9 +4,12 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxcalc.engine.family.residual import FitRows
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import Status
+from jaxcalc.methods.box import Box
 
 SUCCESS_WORDS = (
     "the fall of the cost that the linear model promises is a small share of the residuals' variance, "
@@ -53,6 +56,35 @@ class LeastSquaresResult(OptimizeResult):
         frame = dataclasses.replace(self, fun=self.cost, jac=None)
         return OptimizeResult.to_pandas(frame).rename(columns={"fun": "cost"})
 
+    def _derivatives_fail(self) -> bool:
+        # `fun` and `jac` hold residuals, or nothing.
+        return OptimizeResult._derivatives_fail(dataclasses.replace(self, fun=self.cost, jac=self.grad))
+
     def _names(self) -> list[str]:
         names = ["x", "cost", "grad", "optimality", "fun", "jac", "status", "nit", "nfev"]
         return [name for name in names if getattr(self, name) is not None]
+
+
+def as_least_squares_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> LeastSquaresResult:
+    """Returns what the caller gets of what the engine found, the residuals and their Jacobian, and the bounds."""
+    gradient, output = result.jac, None if rows is None else rows.output
+    if sides.is_bounded:
+        projected = jax.tree.map(
+            lambda x, g, lower, upper: Box(lower, upper).projected_gradient(x, g), result.x, gradient, *sides
+        )
+    else:
+        projected = gradient
+    # No problems have gradients of size zero, from which no other axis can be told.
+    first = result.status.ndim
+    largest = [jnp.max(jnp.abs(leaf), axis=tuple(range(first, leaf.ndim))) for leaf in jax.tree.leaves(projected)]
+    return LeastSquaresResult(
+        x=result.x,
+        fun=output,  # pyright: ignore[reportArgumentType]
+        jac=None if rows is None else rows.jacobian,
+        status=result.status,
+        nit=result.nit,
+        nfev=result.nfev,
+        cost=result.fun,
+        grad=gradient,
+        optimality=jnp.max(jnp.stack(largest), axis=0),
+    )

@@ -157,6 +157,7 @@ def test_methods_of_objects_die_in_silence(monkeypatch):
         model.own = model.cost
         assert programs.compiled(evaluate, [model.cost])(None, jnp.ones(2)) == 0
 
+    gc.collect()
     count = len(programs._programs)
     solve()
     jax.clear_caches()

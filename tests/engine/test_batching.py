@@ -21,9 +21,14 @@ def solve(x0, b):
 
 
 class TestOneQueue:
-    """At one number of lanes a problem's result is the same to the last bit: so the mapped solve is that very run."""
+    """At one number of lanes a problem's result is the same to the last bit: so the mapped solve is that very run.
 
-    many = staticmethod(lambda: jc.minimize_many(rosenbrock, STARTS, (STEEPNESS,)))
+    Inside `jax.jit` a queue is always solved by the loop in one program, as a mapped solve is.
+    """
+
+    @staticmethod
+    def many(x0=STARTS):
+        return jax.jit(lambda x0, b: jc.minimize_many(rosenbrock, x0, (b,)))(x0, STEEPNESS)
 
     def test_over_starts_and_arguments(self):
         expected = self.many()
@@ -32,7 +37,7 @@ class TestOneQueue:
 
     def test_over_one_of_them(self):
         by_argument = jax.vmap(solve, (None, 0))(STARTS[0], STEEPNESS)
-        expected = jc.minimize_many(rosenbrock, jnp.broadcast_to(STARTS[0], STARTS.shape), (STEEPNESS,))
+        expected = self.many(jnp.broadcast_to(STARTS[0], STARTS.shape))
         jax.tree.map(np.testing.assert_array_equal, by_argument, expected)
         by_start = jax.vmap(solve, (-1, None))(STARTS.T, 7.0)
         np.testing.assert_allclose(by_start.fun, jc.minimize_many(rosenbrock, STARTS, shared=(7.0,)).fun, atol=1e-9)
@@ -121,7 +126,7 @@ def test_a_second_call_does_not_run_the_function():
     traced = len(calls)
     jc.minimize(fun, jnp.ones(2), 2.0)
     jc.minimize_many(fun, jnp.ones((3, 2)), shared=2.0)
-    assert 1 <= traced <= 2
+    assert 1 <= traced <= 4, "each of the two doors reads the shapes off the function, and compiles it"
     assert len(calls) == traced
 
 

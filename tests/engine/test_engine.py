@@ -51,7 +51,7 @@ def test_memory_beside_inputs_and_outputs_does_not_grow():
         one = (jax.ShapeDtypeStruct((4,), float), (jax.ShapeDtypeStruct((), float),))
 
         def run(x0, args):
-            tolerances = Tolerances(jnp.asarray(1e-5), jnp.asarray(100), jnp.asarray(5_000))
+            tolerances = Tolerances(1e-5, 100, 5_000).completed(float, 100, 50)
             queue = Problem(jc.methods.bfgs(), x0, args, tolerances=tolerances)
             return Engine(Scalar(rosenbrock, *one, ()), queue).solve(64)
 
@@ -206,7 +206,7 @@ class TestManyFunctions:
         results = jc.minimize_many(list(self.functions), list(self.starts), args=list(self.args))
         assert [len(result.status) for result in results] == [12, 1, 40]
         for fun, x0, args, result in zip(self.functions, self.starts, self.args, results, strict=True):
-            alone = jc.minimize_many(fun, x0, args)
+            alone = jax.jit(lambda x0, args, fun=fun: jc.minimize_many(fun, x0, args))(x0, args)
             jax.tree.map(np.testing.assert_array_equal, alone, result)
             result.check()
 

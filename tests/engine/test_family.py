@@ -156,7 +156,8 @@ class Lagrangian(Need):
 
         f, c, aux = lagrangian(x)[1]
         gradient, normal = jax.grad(lambda x: function(x)[0][0])(x), jax.grad(lambda x: function(x)[0][1][0])(x)
-        return Constrained(f, gradient, c, normal, jax.hessian(lambda x: lagrangian(x)[0])(x)), aux
+        hessian = jax.jacrev(jax.grad(lambda x: lagrangian(x)[0]))(x)
+        return Constrained(f, gradient, c, normal, hessian), aux
 
     def cost(self, n):
         return n + 3
@@ -219,7 +220,7 @@ class Equality(Family):
 
     @staticmethod
     def linear_solve(root, matvec, u, near):
-        matrix = jax.jacfwd(root)(u)
+        matrix = jax.vmap(matvec)(jnp.eye(u.size))
         return lambda b: jnp.linalg.solve(matrix, b), jnp.linalg.cond(matrix) < 1e12
 
     def fields(self, state):
@@ -243,7 +244,19 @@ def weights(x, mean, total):
     return 0.5 * x @ x - mean @ x + 0.1 * jnp.sum(x**4), jnp.sum(x, keepdims=True) - total
 
 
-def allocated(mean, total) -> Any:
+@jax.custom_vjp
+def fourth_power(x):
+    return x**4
+
+
+fourth_power.defvjp(lambda x: (x**4, x), lambda x, cotangent: (4 * x**3 * cotangent,))
+
+
+def weights_in_reverse(x, mean, total):
+    return 0.5 * x @ x - mean @ x + 0.1 * jnp.sum(fourth_power(x)), jnp.sum(x, keepdims=True) - total
+
+
+def allocated(mean, total, weights=weights) -> Any:
     queue = Problem(
         LagrangeNewton(), jnp.zeros_like(mean), (mean,), (total,), tolerances=Tolerances(jnp.asarray(1e-9), 50)
     )
@@ -277,6 +290,22 @@ class TestEqualityConstraints:
         gradients = jax.vmap(jax.grad(lambda total: allocated(self.mean, total).fun.sum()))(totals)
         expected = [-allocated(self.mean, total).multipliers.sum() for total in totals]
         np.testing.assert_allclose(gradients, expected, atol=1e-8)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+    def test_a_function_that_defines_only_its_reverse_mode(self, mode):
+        def found(weights):
+            def solve(mean, total):
+                result = allocated(mean, total, weights)
+                return result.x, result.multipliers, result.fun
+
+            return mode(solve, (0, 1))(self.mean, jnp.asarray(1.0))
+
+        jax.tree.map(
+            lambda ours, expected: np.testing.assert_allclose(ours, expected, atol=1e-8),
+            found(weights_in_reverse),
+            found(weights),
+        )
 
 
 def test_an_empty_queue_has_the_shapes_of_the_family():

@@ -27,6 +27,7 @@ LAYERS = [
     "engine",
     "optimize",
     "problems",
+    "models",
     "plots",
     "network",
     "streaming",

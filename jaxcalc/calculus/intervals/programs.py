@@ -29,6 +29,7 @@ from jaxcalc.calculus.intervals.enclosures import (
     operands_of_extreme,
 )
 from jaxcalc.calculus.whole_powers import whole_exponents
+from jaxcalc.core.captures import Captures, Versions
 
 # The rows of a batch: every operation compiles for this length alone.
 ROWS = 1024
@@ -39,7 +40,7 @@ _OWN_POWER = 4
 # Loops of up to this many operations are unrolled: the operations that do not depend on x are then made once.
 _UNROLLED = 4000
 
-_programs: weakref.WeakKeyDictionary[Callable, "Program"] = weakref.WeakKeyDictionary()
+_programs: weakref.WeakKeyDictionary[Callable, Versions["Program"]] = weakref.WeakKeyDictionary()
 
 
 class Slot:
@@ -187,15 +188,21 @@ def derivatives_of(f: Callable) -> Program:
     """Returns the program of f and its first three derivatives; the same for the same f, which it does not keep alive.
 
     Args:
-        f: R -> R, JAX-traceable.
+        f: R -> R, JAX-traceable. Where it takes other values from its closure or globals, the program is made anew.
     """
     try:
-        return _programs[f]
+        versions = _programs[f]
     except (KeyError, TypeError):
-        program = Program(expansion(f, 3))
+        versions = Versions()
     with contextlib.suppress(TypeError):  # a callable that cannot be a key, or cannot be referenced weakly
-        _programs[f] = program
-    return program
+        _programs[f] = versions
+
+    def make(captures: Captures) -> Program:
+        program = Program(expansion(f, 3))
+        captures.leave_out_changed()
+        return program
+
+    return versions.current([f], make)
 
 
 def _values(operation: Operation, values: dict) -> Sequence:

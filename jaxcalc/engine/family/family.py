@@ -9,6 +9,7 @@ what a result holds besides (`fields`).
 """
 
 import abc
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -58,20 +59,41 @@ class Family(abc.ABC):
 
     def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
-        x0 = jax.eval_shape(as_floating, x0)
-        flat, self._unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x0))
-        if not flat.size:
-            raise ValueError("x0 has no variables: its arrays are empty.")
-        self.n = flat.size
-        self._flat_dtype = flat.dtype
-        self._fun = fun if has_aux else lambda *inputs: (fun(*inputs), None)
-        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), x0, *args, *shared)
+        self._take(fun, x0, has_aux)
+        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), jax.eval_shape(as_floating, x0), *args, *shared)
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
         output, self.aux = output if has_aux else (output, None)
         self.check_output(output)
         self.output_type: Any = output
-        self.dtype = jnp.result_type(flat.dtype, *jax.tree.leaves(output), jnp.float32)
+        self.dtype = jnp.result_type(self._flat_dtype, *jax.tree.leaves(output), jnp.float32)
+
+    def _take(self, fun: Callable, x0: PyTree, has_aux: bool) -> None:
+        """Takes a function and the form of its x."""
+        unravels: list[Callable] = []
+
+        def raveled(x):
+            flat, unravel = ravel_pytree(x)
+            unravels.append(unravel)
+            return flat
+
+        flat = jax.eval_shape(raveled, jax.eval_shape(as_floating, x0))
+        if not flat.size:
+            raise ValueError("x0 has no variables: its arrays are empty.")
+        self.n, self._flat_dtype, self._unravel = flat.size, flat.dtype, unravels[0]
+        self._fun: Any = fun if has_aux else lambda *inputs: (fun(*inputs), None)
+
+    def of(self, fun: Callable | None, x0: PyTree = None, has_aux: bool = False) -> "Family":
+        """Returns the family of another function whose outputs have the same shapes, without tracing it.
+
+        None is no function: what is left tells how steps are judged, and holds no function alive.
+        """
+        family = copy.copy(self)
+        if fun is None:
+            family._fun = family._unravel = None  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            family._take(fun, x0, has_aux)
+        return family
 
     @classmethod
     def for_queue(cls, fun: Callable, problem: Problem, has_aux: bool = False) -> "Family":
@@ -167,10 +189,17 @@ class Family(abc.ABC):
         output, aux = self.output(x, args, shared)
         return self.objective(output), aux
 
-    def evaluate(self, needs: Need, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
-        """Returns what a method needs at the trial points of a state, and fun's auxiliary output, lanes last.
+    def evaluate(self, needs: Need, state: Any, args: tuple, shared: tuple) -> Any:
+        """Returns what a method needs at the trial points of a state; see `evaluate_at`."""
+        return self.evaluate_at(needs, needs.points(state), args, shared)
 
-        The state's points and all derivatives are those of z = x / scale; args and scale have lanes last.
+    def evaluate_at(
+        self, needs: Need, points: tuple[Array, ...], args: tuple, shared: tuple, scale: Array | None = None
+    ) -> Any:
+        """Returns what a method needs at points of the lanes, and fun's auxiliary output, lanes last.
+
+        The points, which `needs.points` reads from a state, and all derivatives are those of z = x / scale; args and
+        scale have lanes last.
         """
 
         def of_one(args, scale, *points):
@@ -179,4 +208,4 @@ class Family(abc.ABC):
 
             return needs.evaluate(function, *points)
 
-        return jax.vmap(of_one, in_axes=-1, out_axes=-1)(args, scale, *needs.points(state))
+        return jax.vmap(of_one, in_axes=-1, out_axes=-1)(args, scale, *points)

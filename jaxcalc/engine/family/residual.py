@@ -114,14 +114,16 @@ class Residual(Family):
         sized: Any = super().sized(method)
         return sized.for_points(self.output_type.vector.size)
 
-    def evaluate(self, needs: Any, state: Any, args: tuple, shared: tuple, scale: Array | None = None) -> Any:
-        """Returns the linear problems at the trial points; as in `Family.evaluate`, with the lanes last throughout."""
+    def evaluate_at(
+        self, needs: Any, points: tuple[Array, ...], args: tuple, shared: tuple, scale: Array | None = None
+    ) -> Any:
+        """Returns the linear problems at points; as in `Family.evaluate_at`, with the lanes last throughout."""
 
         def function(inputs: tuple, z: Array) -> tuple[Residuals, PyTree]:
             args, scale = inputs
             return self.output(z if scale is None else z * scale, args, shared)
 
-        return needs.evaluate_in_lanes(function, (args, scale), *needs.points(state))
+        return needs.evaluate_in_lanes(function, (args, scale), *points)
 
     def conclusions(self, state: Any, at: Iterate, box: Box, tolerances: Tolerances) -> Sequence[tuple[Status, Array]]:
         """Returns SUCCESS where nothing is left to gain, and where steps or gradients are as small as the caller asks.
@@ -133,13 +135,11 @@ class Residual(Family):
         small = max_norm(box.projected_gradient(at.x, at.gradient)) <= tolerances.gtol
         cases = [(Status.SUCCESS, nothing_to_gain(state.model, at.value) | (small & (tolerances.gtol > 0)))]
         last, judged = state.last, jnp.isfinite(state.last.square)
-        if tolerances.ftol is not None:
-            by_value = (last.fall < tolerances.ftol * last.square) & (last.ratio > ADEQUATE)
-            cases.append((Status.CONVERGED_VALUE, judged & by_value))
-        if tolerances.xtol is not None:
-            size = jnp.sqrt(dot(state.iterate.x, state.iterate.x))
-            cases.append((Status.CONVERGED_STEP, judged & (last.length < tolerances.xtol * (tolerances.xtol + size))))
-        return cases
+        ftol, xtol = tolerances.ftol, tolerances.xtol
+        by_value = (ftol >= 0) & (last.fall < ftol * last.square) & (last.ratio > ADEQUATE)
+        size = jnp.sqrt(dot(state.iterate.x, state.iterate.x))
+        by_step = (xtol >= 0) & (last.length < xtol * (xtol + size))
+        return [*cases, (Status.CONVERGED_VALUE, judged & by_value), (Status.CONVERGED_STEP, judged & by_step)]
 
     def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
         """Returns the cost, with derivatives that a missing point leaves alone even where its own are NaN."""

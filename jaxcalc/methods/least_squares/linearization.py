@@ -69,6 +69,14 @@ class Residuals:
         terms = r * r if self.loss == "linear" else scale**2 * ROBUST[self.loss]((r / scale) ** 2)[0]
         return 0.5 * jnp.sum(terms if weights is None else weights * terms)
 
+    def linear_problem(self, columns: Array) -> tuple[Array, Array, Array]:
+        """Returns r and J by columns, see the module, and a vector whose square is twice the cost.
+
+        Args:
+            columns: The derivatives of `vector` with respect to each variable, (n, m).
+        """
+        return _linear_problem(self, columns)
+
 
 class Linearization(NamedTuple):
     """An evaluation at `point`: the linear problem there, (L,) lanes last."""
@@ -109,7 +117,7 @@ JACOBIAN = Jacobian()
 def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) -> tuple[Linearization, PyTree]:
     """Returns the linear least-squares problem of a residual function at x, (n,), and its auxiliary output."""
     columns, (residuals, aux) = residual_jacobian(function, x)
-    r, columns, root = _linear_problem(residuals, columns)
+    r, columns, root = residuals.linear_problem(columns)
     return Linearization(0.5 * root @ root, columns @ r, x, r, root, columns, residuals.count), aux
 
 
@@ -121,7 +129,7 @@ def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Lin
 
     def of_one(args: PyTree, x: Array) -> tuple[tuple[Array, Array, Array, Array], PyTree]:
         columns, (residuals, aux) = residual_jacobian(lambda x: function(args, x), x)
-        return (*_linear_problem(residuals, columns), residuals.count), aux
+        return (*residuals.linear_problem(columns), residuals.count), aux
 
     (r, columns, root, count), aux = kernel(lanes_last(of_one))(args, x)
     gradient, value = _gradient_and_cost(columns, r, root)

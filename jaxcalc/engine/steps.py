@@ -1,0 +1,275 @@
+"""A small queue driven from the host: one program evaluates the user's function, another takes the step of all lanes.
+
+    until every lane has ended:
+        evaluation = evaluate(trial points)        # the user's function; compiled for each function
+        lanes = advance(lanes, evaluation)         # compiled once for a method, a size and a dtype: functions share it
+
+Compiling the loop of a method takes seconds, its step alone a fraction of one, and only once in a process. In turn each
+step pays two calls of a program, some 0.1 ms, which the loop in one program does not. So the host drives a function
+that is new, and the loop takes over one that comes back, or one that takes many steps.
+
+Every problem has a lane of its own; nothing is refilled. What stands around the steps is done by NumPy, because every
+small operation of JAX outside of a program is a program of its own.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.kernels import inlined
+from jaxcalc.core.platform import quick_to_compile
+from jaxcalc.core.programs import compiled
+from jaxcalc.core.tracing import own_promotion, reverse_mode
+from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
+from jaxcalc.engine.latch import as_rows
+from jaxcalc.engine.problem import Options, Problem
+from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.scaling import power_of_two
+from jaxcalc.engine.status import RUNNING
+from jaxcalc.methods.box import Box
+from jaxcalc.methods.method import Method
+from jaxcalc.methods.needs import Need
+
+PyTree = Any
+
+# A queue gets the least of these numbers of lanes that holds it, so that most queues share their programs; a longer one
+# gets the loop at once, as does one whose lanes hold more bytes.
+WIDTHS, MOST_BYTES = (1, 16, 128, 1024), 2**23
+# So many calls of a function with one problem, or with several, are driven from the host; then the loop is compiled.
+CALLS_OF_ONE, CALLS_OF_MANY = 2, 8
+# A call that takes more steps is given to the loop, from its start.
+MOST_STEPS = 2000
+# An evaluation of more operations is compiled with all of the compiler's optimisations.
+CHEAP_OPERATIONS = 5e6
+
+
+class Form:
+    """A family without its function, as a static argument: what the step's program depends on, and no more."""
+
+    def __init__(self, family: Family):
+        self.family = family.of(None)
+        leaves, structure = jax.tree.flatten((family.aux, family.output_type))
+        self._key = (type(family), family.n, jnp.dtype(family.dtype), _kinds(leaves), structure)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Form) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+class Asked(NamedTuple):
+    """What shapes the program that evaluates a function, beside its operands."""
+
+    form: Form
+    needs: Need
+    has_aux: bool
+    x0: tuple[tuple, Any]  # the kinds of the start's leaves, one problem's, and its structure
+
+
+class Plan:
+    """How the problems of one function and one form of its arguments are solved, and how often they were.
+
+    Attributes:
+        form: The family without its function.
+        method: The method that takes the steps.
+        like: The form of one problem's x.
+        evaluate: (points, args, shared, scale) -> the evaluation and fun's auxiliary output; made for the first call.
+        calls: The calls that the host has driven.
+        is_quick: Whether the host may drive further ones.
+    """
+
+    def __init__(self, family: Family, method: Method, like: PyTree):
+        self.form, self.method, self.like = Form(family), method, like
+        self.evaluate: Callable | None = None
+        self.calls, self.is_quick = 0, True
+
+
+# Plans by the loop's program of a function, which lives as long as the function, and by the arguments' form.
+_plans: weakref.WeakKeyDictionary[Callable, dict[Hashable, Plan]] = weakref.WeakKeyDictionary()
+
+
+def solved_by_steps(
+    loop: Callable, fun: Callable, queue: Problem, options: Options, single: bool
+) -> OptimizeResult | None:
+    """Returns the results of a queue, or None where the loop in one program has to solve it.
+
+    Args:
+        loop: The program that otherwise solves queues of fun.
+        fun: The user's function.
+        queue: The problems, of arrays; of one problem without the problem axis.
+        options: The options; certificates are not made here.
+        single: Whether the queue is one problem, whose args are all shared.
+    """
+    leaves, structure = jax.tree.flatten(queue._replace(tolerances=None))
+    key = (options, structure, _kinds(leaves), jax.config.jax_enable_x64)  # pyright: ignore
+    plans = _plans.setdefault(loop, {})
+    plan = plans.get(key)
+    most = CALLS_OF_ONE if single else CALLS_OF_MANY
+    if plan is not None and (not plan.is_quick or plan.calls >= most):
+        return None
+    if options.lanes is not None or not (single or 0 < queue.rows <= WIDTHS[-1]) or not all(map(_is_at_hand, leaves)):
+        return None
+    if plan is None:
+        plan = plans[key] = _new_plan(fun, queue, options, single)
+    if not plan.is_quick:
+        return None
+    plan.calls += 1
+    if single:
+        x0 = jax.tree.map(lambda leaf: np.asarray(leaf)[None], queue.x0)
+        queue = queue._replace(x0=x0, args=(), shared=queue.args)
+    with own_promotion():
+        lanes = _run(fun, plan, queue, options)
+    if lanes is None:
+        plan.is_quick = False
+        return None
+    return _result(plan, lanes, 0 if single else slice(queue.rows))
+
+
+def _is_at_hand(leaf: Any) -> bool:
+    """Returns whether NumPy may read an array: it lies on the first device."""
+    if not isinstance(leaf, jax.Array):
+        return True
+    return leaf.devices() == {jax.devices()[0]} and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+
+
+def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> Plan:
+    """Returns the plan of a function that has not been seen with these shapes; traces it once."""
+
+    def of_one(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape if single else leaf.shape[1:], leaf.dtype)
+
+    x0, args = jax.tree.map(of_one, (queue.x0, queue.args))
+    with own_promotion() as callers, reverse_mode():
+        family = options.family(options.family.prepared(callers(fun)), x0, args, queue.shared, options.has_aux)
+        plan = Plan(family, family.sized(queue.method), jax.eval_shape(as_floating, x0))
+        lanes = jax.eval_shape(lambda: plan.method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lanes))
+    plan.is_quick = single or size * _width(queue.rows) <= MOST_BYTES
+    return plan
+
+
+def _run(fun: Callable, plan: Plan, queue: Problem, options: Options) -> Lanes | None:
+    """Returns the lanes when all of them have ended; None if the steps are too many."""
+    family, method = plan.form.family, plan.method
+    start, occupied = _start(family, queue)
+    lanes = _loaded(plan.form, options.history, method, start, occupied)
+    inputs = (start.args, queue.shared, lanes.scale)
+    if plan.evaluate is None:
+        plan.evaluate = _evaluation(fun, plan, options, method.needs.points(lanes.state), *inputs)
+    for _ in range(MOST_STEPS):
+        evaluation, aux = plan.evaluate(method.needs.points(lanes.state), *inputs)
+        lanes = _advanced(plan.form, method, lanes, evaluation, aux)
+        if not np.any(np.asarray(lanes.result.status) == RUNNING):
+            return lanes
+    return None
+
+
+def _start(family: Family, queue: Problem) -> tuple[Start, np.ndarray]:
+    """Returns the starts of a queue in lanes, as NumPy's arrays, and which lanes are occupied."""
+    count = queue.rows
+    lanes = _width(count)
+    row = np.minimum(np.arange(lanes), count - 1)
+
+    def on_lanes(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        return (
+            np.moveaxis(leaf[row], 0, -1)
+            if len(leaf) > 1
+            else np.broadcast_to(leaf[0][..., None], (*leaf.shape[1:], lanes))
+        )
+
+    def flat(tree: PyTree) -> np.ndarray:
+        leaves = [on_lanes(leaf).reshape(-1, lanes) for leaf in jax.tree.leaves(tree)]
+        return np.concatenate(leaves).astype(family.dtype)
+
+    sides = (None if side is None else flat(side) for side in queue.box)
+    scale = None if queue.scale is None else flat(queue.scale)
+    args = jax.tree.map(on_lanes, queue.args)
+    tolerances = queue.tolerances.in_one_form(lanes)
+    return Start(np.arange(lanes), flat(queue.x0), args, Box(*sides), scale, tolerances), np.arange(lanes) < count
+
+
+def _width(count: int) -> int:
+    return next(width for width in WIDTHS if width >= count)
+
+
+def _result(plan: Plan, lanes: Lanes, which: int | slice) -> OptimizeResult:
+    """Returns the results of these lanes as rows."""
+    held = jax.tree.map(np.asarray, (lanes.result, lanes.scale, lanes.unit))
+
+    def in_form(flat: np.ndarray) -> PyTree:
+        leaves, structure = jax.tree.flatten(plan.like)
+        parts = np.split(flat, np.cumsum([leaf.size for leaf in leaves])[:-1])
+        rows = [part.T.reshape(-1, *leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(structure, rows)
+
+    rows = as_rows(in_form, *held)
+    return jax.device_put(jax.tree.map(lambda leaf: leaf[which], rows))
+
+
+def _kinds(leaves: Any) -> tuple:
+    """Returns what tells arrays of different programs apart; numbers of Python, as methods hold them, are all alike."""
+    return tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else type(leaf) for leaf in leaves)
+
+
+# The programs.
+
+
+def _evaluation(fun: Callable, plan: Plan, options: Options, *operands: Any) -> Callable:
+    """Returns the program that evaluates fun, compiled quickly where it has few operations."""
+    leaves, structure = jax.tree.flatten(plan.like)
+    asked = Asked(plan.form, plan.method.needs, options.has_aux, (_kinds(leaves), structure))
+    quick = compiled(_evaluated, [fun], compiler_options=quick_to_compile())
+    cost = quick.lower(asked, *operands).cost_analysis() or {}
+    is_cheap = cost.get("flops", 0) <= CHEAP_OPERATIONS
+    return functools.partial(quick if is_cheap else compiled(_evaluated, [fun]), asked)
+
+
+def _evaluated(functions: Any, asked: Asked, points: tuple, args: PyTree, shared: tuple, scale: Array | None) -> tuple:
+    """Returns what a method needs at points of the lanes."""
+    kinds, structure = asked.x0
+    x0 = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*kind) for kind in kinds])
+    form = asked.form.family
+    return form.of(form.prepared(functions[0]), x0, asked.has_aux).evaluate_at(asked.needs, points, args, shared, scale)
+
+
+def _loaded(form: Form, history: int, method: Method, start: Start, occupied: np.ndarray) -> Lanes:
+    """Returns lanes that are about to evaluate these starts, without the arguments of fun."""
+    start = start._replace(args=None)
+    return _step_programs()[0](form, history, method, start, occupied)
+
+
+def _advanced(form: Form, method: Method, lanes: Lanes, evaluation: Any, aux: PyTree) -> Lanes:
+    return _step_programs()[1](form, method, lanes, evaluation, aux)
+
+
+@functools.cache
+def _step_programs() -> tuple[Callable, Callable]:
+    """Returns the programs that load lanes and take a step, which know nothing of the user's function."""
+
+    def load(form: Form, history: int, method: Method, start: Start, occupied: Array) -> Lanes:
+        family = form.family
+        limits = method.default_maxiter(family.n), method.most_evaluations(family.n)
+        completed = start.tolerances.completed(family.dtype, *limits)
+        start = start._replace(scale=power_of_two(start.scale), tolerances=completed)
+        with inlined():
+            return loaded(family, method, start, occupied, history)
+
+    def step(form: Form, method: Method, lanes: Lanes, evaluation: Any, aux: PyTree) -> Lanes:
+        with inlined():
+            return advanced(form.family, method, lanes, evaluation, aux)
+
+    options = quick_to_compile()
+    return (
+        jax.jit(load, static_argnums=(0, 1), compiler_options=options),
+        jax.jit(step, static_argnums=0, compiler_options=options),
+    )

@@ -1,0 +1,1 @@
+"""The parts of curve fitting: data, covariances, intervals and what a fit returns."""
