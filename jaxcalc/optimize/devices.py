@@ -24,7 +24,7 @@ def shared_out(fun: Callable, problem: Problem, options: Options, devices: tuple
 
     Problems without a start fill the last part, so that all parts are of one length.
     """
-    count = problem.count
+    count = problem.rows
     size = max(1, -(-count // len(devices))) * len(devices)
     result = solve_on_devices(fun, _lengthened(problem, size), options, devices)
     return result if size == count else jax.tree.map(lambda leaf: leaf[:count], result)
@@ -32,7 +32,7 @@ def shared_out(fun: Callable, problem: Problem, options: Options, devices: tuple
 
 def _lengthened(problem: Problem, size: int) -> Problem:
     """Returns the queue with as many problems after its last as `size` asks for; nan is no start, and ends at once."""
-    count = problem.count
+    count = problem.rows
     missing = size - count
 
     def with_more(leaf: Array, fill: Any = 0) -> Array:

@@ -75,7 +75,7 @@ def least_squares_rows(
 
 def _triangles(functions: Sequence[Callable], _: Any, queue: Problem) -> Array:
     """Returns the upper triangles of the covariances at x0, (N, n (n + 1) / 2), a block of problems at a time."""
-    count = queue.count
+    count = queue.rows
     width = min(BLOCK, count)
     blocks = -(-count // width)
     indices = jnp.minimum(jnp.arange(blocks * width).reshape(blocks, width), count - 1)
