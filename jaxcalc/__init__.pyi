@@ -27,6 +27,7 @@ from .calculus.vector_calculus import divergence as divergence
 from .calculus.vector_calculus import laplacian as laplacian
 from .engine.certificate import Certificate as Certificate
 from .engine.certificate import PointKind as PointKind
+from .engine.family.constrained import ConstrainedResult as ConstrainedResult
 from .engine.result import OptimizeResult as OptimizeResult
 from .engine.status import Status as Status
 from .network.compare import compare_optimizers as compare_optimizers

@@ -10,7 +10,7 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -21,7 +21,10 @@ from jaxcalc.core.tracing import own_promotion, reverse_mode
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
 
+T = TypeVar("T")
+
 _programs: dict[tuple, tuple[Versions[Callable], Callable]] = {}
+_joined: dict[tuple, Any] = {}
 _function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
 
 
@@ -114,3 +117,25 @@ def _frames_inside_the_package() -> int:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
         frame, count = frame.f_back, count + 1
     return count
+
+
+def joined(kind: Callable[..., T], functions: Sequence[Callable], *options: Hashable) -> T:
+    """Returns kind(references, *options), one function made of several: the same object for the same functions.
+
+    It may so be the key of a program. It does not keep the functions alive, and is dropped when one of them is
+    collected; meanwhile each of its references, () -> function, returns one of them.
+
+    Args:
+        kind: A class whose instances are callable.
+        functions: The user's functions.
+        options: What else tells one from another.
+    """
+    key = (kind, options, *map(_identity, functions))
+    if key not in _joined:
+        known = _joined  # at the interpreter's end objects may outlive the names of this module
+        references = [_reference(fun, lambda _: known.pop(key, None)) for fun in functions]
+        for fun in functions:
+            if not any(_identity(fun) in others[2:] for others in _joined):
+                _count(fun)
+        _joined[key] = kind(references, *options)
+    return _joined[key]

@@ -15,6 +15,7 @@ from jaxcalc.calculus.modes import jvp
 from jaxcalc.core.arguments import require_known
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import default_gtol
+from jaxcalc.engine.tangent_certificate import OnTangentSpace, conditions
 from jaxcalc.methods.box import Box
 
 # The Hessian is formed up to this many variables; beyond, Lanczos' method takes this many products with vectors.
@@ -104,9 +105,34 @@ def certificates(
 
     def one(point):
         x, lower, upper, gtol, args = point
+        restricted = family.restrictions(x, args, shared)
+        if restricted is not None:
+            allowed = restricted[2]
+
+            def function(v):
+                restrictions: Any = family.restrictions(v, args, shared)
+                return family.value(v, args, shared)[0], *restrictions[:2]
+
+            return of_conditions(conditions(function, x, lower, upper, gtol, allowed))
         return certificate(lambda v: family.value(v, args, shared)[0], x, Box(lower, upper), gtol)
 
     return jax.vmap(one)(points) if len(flat) <= AT_ONCE else jax.lax.map(one, points, batch_size=AT_ONCE)
+
+
+def of_conditions(at: OnTangentSpace) -> Certificate:
+    """Returns the certificate of a point under constraints; see `tangent_certificate`."""
+    convex = (at.least > at.margin) | (at.dimension == 0)
+    kinds = [
+        (at.undefined, PointKind.CONTRADICTORY),
+        (~at.critical, PointKind.NOT_CRITICAL),
+        (~at.qualified | ~jnp.isfinite(at.margin), PointKind.DEGENERATE),
+        (convex & at.at_bound, PointKind.BOUND_MINIMUM),
+        (convex, PointKind.MINIMUM),
+        ((at.most < -at.margin) & ~at.pressed, PointKind.MAXIMUM),
+        (at.least < -at.margin, PointKind.SADDLE),
+    ]
+    kind = jnp.select(*map(list, zip(*kinds, strict=True)), default=int(PointKind.DEGENERATE)).astype(jnp.int32)
+    return Certificate(kind, at.index.astype(jnp.int32), at.least, at.most, at.margin, at.residual)
 
 
 def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate:

@@ -119,6 +119,12 @@ def _tangent_of_result(
             number, aux = family.stationary(u, own, shared)
             return number, _inexact(aux)
 
+        def slope(u, moving):
+            own, shared = _replaced(args, of_args, moving[0]), _replaced(problem.shared, of_shared, moving[1])
+            return family.slope(u, own, shared)
+
+        has_slope = jax.eval_shape(slope, u, moving) is not None
+
         def root(v):
             # A held unknown stays where it is; the others are a root given that.
             gradient, _ = jax.grad(stationary, has_aux=True)(jnp.where(held, u, v), moving)
@@ -135,17 +141,21 @@ def _tangent_of_result(
             # The gradient at a held variable is its multiplier, which changes; elsewhere the gradient stays zero.
             _, dgradient = mode.number_and_gradient(stationary, (u, moving), (du, moved))
             dgradient = jnp.where(held, dgradient, 0)
-        return du, _if_known(dfun, known), dgradient, daux
+        dslope = None
+        if has_slope:
+            dslope = mode.tangent(slope, (u, moving), (du, moved))
+        return du, _if_known(dfun, known), dgradient, dslope, daux
 
     u, known = family.unknowns(result), result.success | anyway
     held = family.held(result, _box_in_lanes(family, problem)) if bounded else jnp.zeros(u.shape, bool)
     carried = _carried(family, problem, tangent, result, held)
-    mapped = jax.vmap(of_one, in_axes=(-1, -1, -1, 0, 0, 0), out_axes=(-1, 0, -1, 0))
-    du, dfun, dgradient, daux = mapped(u, held, carried, known, problem.args, _chosen(tangent.args, of_args))
+    mapped = jax.vmap(of_one, in_axes=(-1, -1, -1, 0, 0, 0), out_axes=(-1, 0, -1, -1, 0))
+    du, dfun, dgradient, dslope, daux = mapped(u, held, carried, known, problem.args, _chosen(tangent.args, of_args))
     leaves, structure = jax.tree.flatten(result.aux)
     daux = iter(daux)
     daux = [next(daux) if _is_inexact(leaf) else _zero_tangent(leaf) for leaf in leaves]
-    return family.tangents(du, dgradient) | {"fun": dfun, "aux": jax.tree.unflatten(structure, daux)}
+    moved = family.tangents(du, dgradient) if dslope is None else family.tangents(du, dgradient, dslope)
+    return moved | {"fun": dfun, "aux": jax.tree.unflatten(structure, daux)}
 
 
 def _box_in_lanes(family: Family, problem: Problem) -> Any:
@@ -161,15 +171,15 @@ def _carried(family: Family, problem: Problem, tangent: Any, result: OptimizeRes
     moving = [_moving(*map(jax.tree.leaves, sides)) for sides in zip(problem.box, tangent.box, strict=True)]
     if not any(map(any, moving)):
         return None
-    x, gradient, lower = family.ravel(result.x), family.ravel(result.jac), _box_in_lanes(family, problem).lower
+    at_lower = family.held_at_lower(result, _box_in_lanes(family, problem))
 
     def side_tangent(side: PyTree, tangent: PyTree) -> Array:
         filled = jax.tree.map(lambda leaf, d: jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d, side, tangent)
-        return jnp.broadcast_to(family.ravel(filled), x.shape)
+        return jnp.broadcast_to(family.ravel(filled), at_lower.shape)
 
     lower_tangent, upper_tangent = map(side_tangent, problem.box, tangent.box)
-    carried = jnp.where((x <= lower) & (gradient >= 0), lower_tangent, upper_tangent)
-    others = jnp.zeros((len(held) - len(x), x.shape[1]), x.dtype)  # multipliers are not carried
+    carried = jnp.where(at_lower, lower_tangent, upper_tangent)
+    others = jnp.zeros((len(held) - len(carried), carried.shape[1]), carried.dtype)  # multipliers are not carried
     return jnp.where(held, jnp.concatenate([carried, others]) if len(others) else carried, 0)
 
 

@@ -48,6 +48,7 @@ class Status(enum.IntEnum):
     CONVERGED_STEP = 7, "the last step changed x by at most xtol of its size", True
     MAX_EVALUATIONS = 8, "the cap on evaluations was reached"
     CONVERGED_PRECISION = 9, "the method expects no fall of the function that this precision can represent", True
+    INFEASIBLE = 10, "the constraints are violated, and no x nearby violates them less"
 
 
 def is_success(codes: Any) -> Any:

@@ -54,10 +54,11 @@ CHEAP_OPERATIONS = 5e6
 class Form:
     """A family without its function, as a static argument: what the step's program depends on, and no more."""
 
-    def __init__(self, family: Family):
+    def __init__(self, family: Family, like: PyTree):
+        """Takes the family and the form of one problem's x."""
         self.family = family.of(None)
-        leaves, structure = jax.tree.flatten((family.aux, family.output_type))
-        self._key = (type(family), family.n, jnp.dtype(family.dtype), _kinds(leaves), structure)
+        leaves, structure = jax.tree.flatten((like, family.aux, family.output_type))
+        self._key = (type(family), jnp.dtype(family.dtype), _kinds(leaves), structure)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Form) and self._key == other._key
@@ -88,7 +89,7 @@ class Plan:
     """
 
     def __init__(self, family: Family, method: Method, like: PyTree):
-        self.form, self.method, self.like = Form(family), method, like
+        self.form, self.method, self.like = Form(family, like), method, like
         self.evaluate: Callable | None = None
         self.calls, self.is_quick = 0, True
 

@@ -33,8 +33,10 @@ SCIPY_METHODS = {
     "trust-exact": '"trust_region"',
     "dogleg": '"trust_region"',
     "tnc": '"lbfgs" or "trust_ncg", which take bounds',
-    "slsqp": '"bfgs" or "lbfgs", which take bounds; other constraints go into fun as a penalty',
-    "trust-constr": '"trust_region", which takes bounds; other constraints go into fun as a penalty',
+    "slsqp": '"bfgs" or "lbfgs", which take bounds; with constraints= leave method out',
+    "trust-constr": '"trust_region", which takes bounds; with constraints= leave method out',
+    "cobyla": "constraints=..., with method left out",
+    "cobyqa": "constraints=..., with method left out",
     "differential_evolution": "jaxcalc.multistart(fun, bounds)",
     "basinhopping": "jaxcalc.multistart(fun, bounds)",
 }
@@ -52,11 +54,12 @@ def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
         given: gtol, maxiter, maxfev, ftol and xtol.
     """
     return Tolerances(
-        **{name: None if value is None else _tolerance(f"{name}{label}", value, count) for name, value in given.items()}
+        **{name: None if value is None else tolerance(f"{name}{label}", value, count) for name, value in given.items()}
     )
 
 
-def _tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
+def tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
+    """Returns a tolerance or a cap as an array of one number or, for `count` problems, one for each."""
     array = value if isinstance(value, Tracer) else np.asarray(value)
     if array.shape not in ((), (count,)):
         expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
@@ -93,7 +96,12 @@ def problem_count(label: str, x0: Any, args: tuple, one: str = "minimize") -> in
 
 
 def chosen_method(method: Any, family: type[Family] = Scalar) -> Method:
-    """Returns the family's method of this name, the method itself, or an optimiser of Optax as a method."""
+    """Returns the family's method of this name, the method itself, or an optimiser of Optax as a method.
+
+    None is "bfgs", or the first method of another family.
+    """
+    if method is None:
+        method = "bfgs" if family is Scalar else next(iter(family.methods))
     if isinstance(method, Method):
         made_for = _families_of(method)
         if made_for and family not in made_for:

@@ -12,6 +12,8 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.constrained import minimize_constrained, minimize_many_constrained
+from jaxcalc.optimize.constraints import asks_for_nothing
 from jaxcalc.optimize.devices import as_devices, shared_out
 from jaxcalc.optimize.scipy_keywords import translated
 
@@ -24,14 +26,16 @@ def minimize(
     x0: Any,
     args: Any = (),
     *,
-    method: "str | Method | optax.GradientTransformation" = "bfgs",
+    method: "str | Method | optax.GradientTransformation | None" = None,
     bounds: Any = None,
+    constraints: Any = (),
     scale: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
     maxfev: int | Array | None = None,
     ftol: float | Array | None = None,
     xtol: float | Array | None = None,
+    ctol: float | Array | None = None,
     history: int = 0,
     has_aux: bool = False,
     unconverged: str = "nan",
@@ -47,10 +51,16 @@ def minimize(
             (integers as the default float).
         args: What fun takes after x, a tuple of arrays or pytrees; anything else is wrapped into one.
         method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
-            Optax, made once: an optimiser made anew on every call compiles again.
+            Optax, made once: an optimiser made anew on every call compiles again. By default "bfgs", and with
+            constraints "interior_point", the one that takes them.
         bounds: A pair (lower, upper) or a `scipy.optimize.Bounds`; each side is None, a number, an array or a pytree of
             the form of x0, infinite or None where a variable has no bound. Every method takes them. fun is never
             evaluated outside; a start outside is moved onto the box. lower = upper fixes a variable.
+        constraints: What x has to obey besides, in SciPy's forms: {"type": "eq", "fun": g} for g(x) = 0 and "ineq" for
+            g(x) >= 0, `scipy.optimize.NonlinearConstraint(g, lb, ub)`, `scipy.optimize.LinearConstraint(A, lb, ub)`, or
+            a list of them. g takes what fun takes, or x alone, and returns a number or an array; with "args" in the
+            dict it takes x and these. lb = ub is an equality, infinite sides are none. g may be evaluated where other
+            constraints do not hold, never outside the bounds. Of at most 64 variables.
         scale: The size of a typical change of each variable, in the forms of a side of the bounds, positive, None being
             1: the method works with x / scale, which helps where variables are of very different sizes. Rounded to a
             power of two. What gtol, bounds and the result mean does not change; xtol is about x / scale.
@@ -60,6 +70,8 @@ def minimize(
         ftol: If given, a step that changes the value by at most ftol times its size ends with CONVERGED_VALUE.
         xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
             CONVERGED_STEP.
+        ctol: The violation of constraints that SUCCESS allows, in their own units; by default 1e-6 in float64 and 1e-3
+            in float32.
         history: How many of the last iterates' values to keep, in `result.history`.
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
@@ -68,8 +80,10 @@ def minimize(
             maxfun. For the others the error says what to write.
 
     Returns:
-        The result: x, fun, jac, status, success, message, nit, nfev. Values that are not finite, or an option out of
-        range under `jit`, are a status, never an exception; `result.check()` raises if the problem did not succeed.
+        The result: x, fun, jac, status, success, message, nit, nfev; with constraints also multipliers,
+        constraint_violation, optimality and bound_multipliers, see `ConstrainedResult`. Values that are not finite, or
+        an option out of range under `jit`, are a status, never an exception; `result.check()` raises if the problem did
+        not succeed.
 
     Raises:
         TypeError: If fun cannot be traced by JAX or does not return one real number, x0 is not made of real numbers, or
@@ -83,6 +97,10 @@ def minimize(
         >>> result = jc.minimize(rosenbrock, jnp.array([-1.2, 1.0]))
         >>> bool(result.success), [round(float(v), 2) for v in result.x]
         (True, [1.0, 1.0])
+        >>> whole = {"type": "eq", "fun": lambda x: jnp.sum(x) - 1}
+        >>> shares = jc.minimize(lambda x: jnp.sum(x**2), jnp.ones(4), constraints=whole)
+        >>> shares.x.round(3).tolist(), round(float(shares.multipliers), 3)
+        ([0.25, 0.25, 0.25, 0.25], 0.5)
 
     Source: J. Nocedal and S. Wright, Numerical Optimization (2006).
     """
@@ -91,6 +109,10 @@ def minimize(
     given = {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
     if scipy:
         given = translated("minimize", scipy, given)
+    if not asks_for_nothing(constraints):
+        arguments = {"args": args, "method": method, "bounds": bounds, "scale": scale, "ctol": ctol}
+        options = _options(history, has_aux, unconverged)
+        return minimize_constrained(fun, x0, constraints, options, **arguments, **given)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
@@ -108,14 +130,16 @@ def minimize_many(
     args: Any = (),
     *,
     shared: Any = (),
-    method: Any = "bfgs",
+    method: Any = None,
     bounds: Any = None,
+    constraints: Any = (),
     scale: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
     maxfev: Any = None,
     ftol: Any = None,
     xtol: Any = None,
+    ctol: Any = None,
     lanes: int | None = None,
     history: int = 0,
     has_aux: bool = False,
@@ -140,11 +164,14 @@ def minimize_many(
             With a list of functions a list of k of them, or () for none.
         shared: What all problems of a function share, without a problem axis, given to fun after args.
         method: The name of a method, the object that its factory in `jaxcalc.methods` returns, or an optimiser of
-            Optax, made once: an optimiser made anew on every call compiles again.
+            Optax, made once: an optimiser made anew on every call compiles again. By default "bfgs", and with
+            constraints "interior_point", the one that takes them.
         bounds: A pair (lower, upper) or a `scipy.optimize.Bounds`; each side is None, a number, an array or a pytree of
             the form of x0, infinite or None where a variable has no bound; an array with the leading axis N holds
             bounds of each problem, one without it those of all. fun is never evaluated outside; a start outside is
             moved onto the box. lower = upper fixes a variable.
+        constraints: What x has to obey besides, as in `minimize`, the same for all problems: g takes what fun takes, so
+            that what differs between problems goes into args. Not with a list of functions.
         scale: The size of a typical change of each variable, in the forms of a side of the bounds; see `minimize`.
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.
@@ -154,6 +181,7 @@ def minimize_many(
             number or one for each problem (N,).
         xtol: If given, a step that changes x by at most xtol times its size, in the largest component, ends with
             CONVERGED_STEP; a number or one for each problem (N,).
+        ctol: The violation of constraints that SUCCESS allows, as in `minimize`; a number or one for each problem (N,).
         lanes: How many problems are stepped side by side; by default what suits the device.
         history: How many of the last iterates' values to keep, in `result.history`, (N, history).
         has_aux: Whether fun returns (value, anything); the anything at x is then `result.aux`.
@@ -196,6 +224,10 @@ def minimize_many(
         given = translated("minimize_many", scipy, given)
     functions: list[Any] = list(fun) if isinstance(fun, list | tuple) else [fun]
     require_functions(functions)
+    if not asks_for_nothing(constraints):
+        if devices is not None:
+            raise ValueError("devices do not share out problems with constraints; leave devices out.")
+        return minimize_many_constrained(fun, constraints, options, ctol=ctol, **given)
     if devices is not None:
         if isinstance(fun, list | tuple):
             raise ValueError("devices share out the problems of one function; fun is a list of functions.")

@@ -32,7 +32,8 @@ INSTEAD = {
     "hessp": 'jaxcalc differentiates fun by itself: leave hessp out; method="trust_ncg" takes such products',
     "callback": "a compiled loop calls no Python: history=k keeps the last k values, gradient_descent returns its "
     "whole path, and jax.debug.print inside fun prints",
-    "constraints": "there are bounds= alone: write others into fun as a penalty, or choose variables that obey them",
+    "constraints": "minimize and minimize_many take constraints=, here there are bounds= alone: write others into "
+    "fun as a penalty, or choose variables that obey them",
 }
 RETURNS_BOTH = (
     "jac=True says that fun returns (value, gradient): let it return the value alone, which jaxcalc differentiates. "

@@ -90,7 +90,7 @@ class Family(abc.ABC):
         """
         family = copy.copy(self)
         if fun is None:
-            family._fun = family._unravel = None  # pyright: ignore[reportAttributeAccessIssue]
+            family._fun = None
         else:
             family._take(fun, x0, has_aux)
         return family
@@ -138,6 +138,12 @@ class Family(abc.ABC):
         """Returns the fields that `result_type` adds to `OptimizeResult`, at x, lanes last."""
         return {}
 
+    def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any] | None:
+        """Returns a problem's constraints at x, which of them are equalities, the others being at least zero, and the
+        violation that is allowed; None where a family has none.
+        """
+        return None
+
     # Derivatives of solutions.
 
     @staticmethod
@@ -160,12 +166,21 @@ class Family(abc.ABC):
         """Returns which unknowns stay where they are when args change, (m, N): variables that a bound holds."""
         return ~box.free(self.ravel(result.x), self.ravel(result.jac))
 
-    def tangents(self, du: Array, dgradient: Array | None) -> dict[str, PyTree]:
+    def held_at_lower(self, result: OptimizeResult, box: Box) -> Array:
+        """Returns which of the held variables stand at their lower bounds, (n, N); the others stand at the upper."""
+        return (self.ravel(result.x) <= box.lower) & (self.ravel(result.jac) >= 0)
+
+    def slope(self, u: Array, args: tuple, shared: tuple) -> Array | None:
+        """Returns the objective's gradient at unknowns u, (n,), where it is not zero at solutions; None where it is."""
+        return None
+
+    def tangents(self, du: Array, dgradient: Array | None, dslope: Array | None = None) -> dict[str, PyTree]:
         """Returns the tangents of the result's fields.
 
         Args:
             du: The tangents of the unknowns, (m, N).
             dgradient: Those of the gradient of `stationary` at held unknowns, zero at others; None without bounds.
+            dslope: Those of `slope`, (n, N); None where that is.
         """
         return {"x": self.unravel(du)} | ({} if dgradient is None else {"jac": self.unravel(dgradient)})
 

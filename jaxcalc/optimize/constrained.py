@@ -1,0 +1,57 @@
+"""One problem with constraints, or many in lanes: what `minimize` and `minimize_many` do with `constraints=`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxcalc.core.arguments import arrays, as_tuple, real_arrays
+from jaxcalc.engine.family.constrained import ConstrainedFamily, ConstrainedResult
+from jaxcalc.engine.problem import Options, Problem
+from jaxcalc.engine.solve import solve_all, solve_one
+from jaxcalc.optimize.arguments import box, problem_count, scales, tolerance, tolerances
+from jaxcalc.optimize.constraints import checked, common_numbers, constrained_method, with_constraints
+
+
+def minimize_constrained(
+    fun: Callable, x0: Any, constraints: Any, options: Options, *, args: Any, method: Any, bounds: Any, scale: Any,
+    ctol: Any, **given: Any,
+) -> ConstrainedResult:  # fmt: skip
+    """Minimises one function under constraints; the arguments are those of `minimize`, x0 as arrays."""
+    parts, several = checked(constraints)
+    own = None if ctol is None else tolerance("ctol", ctol, None)
+    problem = Problem(
+        method=constrained_method(method),
+        x0=x0,
+        args=(None, *arrays("args", as_tuple(args)), common_numbers(parts, own)),
+        box=box("", bounds, x0, batch=False),
+        scale=scales("", scale, x0, batch=False),
+        tolerances=tolerances("", None, **given),
+    )
+    whole = with_constraints(fun, parts, several, options.has_aux)
+    return solve_one(whole, problem, options._replace(family=ConstrainedFamily))  # pyright: ignore[reportReturnType]
+
+
+def minimize_many_constrained(
+    fun: Any, constraints: Any, options: Options, *, x0: Any, args: Any, shared: Any, method: Any, bounds: Any,
+    scale: Any, ctol: Any, **given: Any,
+) -> ConstrainedResult:  # fmt: skip
+    """Minimises many problems of one function under constraints; the arguments are those of `minimize_many`."""
+    if isinstance(fun, list | tuple):
+        raise TypeError(
+            "constraints belong to one function: call minimize_many for each function of the list with its constraints."
+        )
+    x0, args = real_arrays("x0", x0), arrays("args", as_tuple(args))
+    count = problem_count("", x0, args)
+    parts, several = checked(constraints)
+    most = None if ctol is None else tolerance("ctol", ctol, count)
+    own = most if most is not None and most.ndim else None
+    problem = Problem(
+        method=constrained_method(method),
+        x0=x0,
+        args=(own, *args),
+        shared=(*arrays("shared", as_tuple(shared)), common_numbers(parts, None if own is not None else most)),
+        box=box("", bounds, x0, batch=True),
+        scale=scales("", scale, x0, batch=True),
+        tolerances=tolerances("", count, **given),
+    )
+    whole = with_constraints(fun, parts, several, options.has_aux)
+    return solve_all([whole], [problem], options._replace(family=ConstrainedFamily))[0]  # pyright: ignore
