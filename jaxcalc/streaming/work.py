@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcalc.engine.status import Status, is_success
+from jaxcalc.engine.steps import loop_only
 from jaxcalc.streaming.problems import Maker, Rows, Table
 from jaxcalc.streaming.store import Layout, Store
 
@@ -53,7 +54,8 @@ class Solver:
             dict(self.options),
             is_leaf=lambda entry: is_own(entry) or entry is None,
         )
-        return as_fields(self.solve(self.fun, rows.x0, rows.args, shared=self.shared, **options))
+        with loop_only():
+            return as_fields(self.solve(self.fun, rows.x0, rows.args, shared=self.shared, **options))
 
     def layout_of(self, one: Rows, chunk_size: int, count: int) -> Layout:
         """Returns the layout of the results, from the shapes of one problem; nothing is computed."""

@@ -59,6 +59,16 @@ def test_results_are_those_in_memory_to_the_last_bit_whatever_the_chunks(store, 
     assert same(stream((X0, C), jc.streaming.MemoryStore(), chunk_size=333, workers=1), in_memory)
 
 
+@pytest.mark.slow
+def test_without_a_number_of_lanes_chunks_of_many_problems_give_the_same_bits():
+    x0, args = rows(0, 1200)
+    first, second = (
+        jc.minimize_stream(rosenbrock, (x0, args), jc.streaming.MemoryStore(), chunk_size=size, progress=False)
+        for size in (300, 600)
+    )
+    assert all(np.array_equal(getattr(first, name)[:], getattr(second, name)[:]) for name in FIELDS)
+
+
 def test_every_kind_of_source(tmp_path, in_memory):
     np.save(tmp_path / "x0.npy", X0)
     group = zarr.create_group(tmp_path / "problems.zarr")
