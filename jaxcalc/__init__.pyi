@@ -54,5 +54,6 @@ from .optimize.standard_errors import standard_errors as standard_errors
 from .streaming import xarray as xarray
 from .streaming.results import StreamResults as StreamResults
 from .streaming.results import open_results as open_results
+from .streaming.stream import curve_fit_stream as curve_fit_stream
 from .streaming.stream import least_squares_stream as least_squares_stream
 from .streaming.stream import minimize_stream as minimize_stream

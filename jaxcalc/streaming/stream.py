@@ -22,7 +22,7 @@ from jaxcalc.optimize.arguments import chosen_method
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.streaming.driver import Loop, Workers, as_workers, reporting
 from jaxcalc.streaming.executors import Processes
-from jaxcalc.streaming.fits import least_squares_rows
+from jaxcalc.streaming.fits import curve_fit_rows, least_squares_rows
 from jaxcalc.streaming.identity import MAY_DIFFER, differences, identity
 from jaxcalc.streaming.problems import Maker, Rows, Table, as_problems, is_per_problem
 from jaxcalc.streaming.results import StreamResults
@@ -74,6 +74,9 @@ class Kind(NamedTuple):
         of_x: The options that have the form of x, with or without a leading problem axis.
         numbers: The options that are one number or one for each problem.
         rows: The options that always have a leading problem axis, of size 1 where problems share them.
+        tables: The options with a number for each point, (m,), or for each point of each problem, (N, m).
+        traced: fun -> a function of (x, *args, *shared), whose trace tells functions apart.
+        methods: (method, family) -> what `solve` takes as the method.
     """
 
     name: str
@@ -82,6 +85,9 @@ class Kind(NamedTuple):
     of_x: tuple[str, ...] = ("bounds", "scale")
     numbers: tuple[str, ...] = ("gtol", "maxiter", "maxfev", "ftol", "xtol")
     rows: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    traced: Callable = lambda fun: fun
+    methods: Callable = chosen_method
 
 
 MINIMIZE = Kind("minimize_many", minimize_many, Scalar)
@@ -91,6 +97,17 @@ LEAST_SQUARES = Kind(
     Residual,
     numbers=("gtol", "maxiter", "maxfev", "ftol", "xtol", "f_scale"),
     rows=("weights",),
+)
+
+
+CURVE = Kind(
+    "curve_fit",
+    curve_fit_rows,
+    Residual,
+    numbers=LEAST_SQUARES.numbers,
+    tables=("sigma", "mask"),
+    traced=lambda model: lambda p, _, x: model(x, *p),
+    methods=lambda method, _: method,
 )
 
 
@@ -286,6 +303,104 @@ def least_squares_stream(
     return stream(LEAST_SQUARES, fun, problems, store, shared, method, options, run)
 
 
+def curve_fit_stream(
+    model: Callable,
+    problems: Any,
+    store: Any,
+    *,
+    xdata: Any,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    bounds: Any = None,
+    method: Any = None,
+    loss: str = "linear",
+    f_scale: Any = 1.0,
+    mask: Any = None,
+    nan_policy: str | None = None,
+    scale: Any = None,
+    gtol: Any = None,
+    ftol: Any = None,
+    xtol: Any = None,
+    maxiter: Any = None,
+    maxfev: Any = None,
+    lanes: int | None = None,
+    standard_errors: bool = True,
+    covariance: bool = False,
+    count: int | None = None,
+    chunk_size: int | None = None,
+    executor: "str | Executor | None" = None,
+    workers: int | None = None,
+    resume: bool = True,
+    rerun: str | None = None,
+    verify: bool = False,
+    progress: Any = True,
+) -> StreamResults:
+    """Fits model(x, *p) to more data sets than fit in memory, chunk by chunk into a store, as `curve_fit` does.
+
+    Args:
+        model: A JAX-traceable function model(x, *p), as in `curve_fit`.
+        problems: The starts and the data, (p0, ydata) of shapes (N, n) and (N, m), in the forms of `minimize_stream`; a
+            start for all is `numpy.broadcast_to(p0, (N, n))`, which takes no memory.
+        store: As in `minimize_stream`, with count, chunk_size, executor, workers, resume, rerun, verify and progress.
+        xdata: What the model takes as x, shared by all fits.
+        sigma: The standard errors of the data: a number, (m,), or (N, m) for each fit.
+        absolute_sigma: As in `curve_fit`, with bounds, method, loss, f_scale, nan_policy, scale, gtol, ftol, xtol,
+            maxiter, maxfev and lanes; bounds (N, n) and numbers (N,) are read a chunk at a time.
+        bounds: See absolute_sigma.
+        method: See absolute_sigma.
+        loss: See absolute_sigma.
+        f_scale: See absolute_sigma.
+        mask: Which points count, booleans (m,) or (N, m).
+        nan_policy: See absolute_sigma.
+        scale: See absolute_sigma.
+        gtol: See absolute_sigma.
+        ftol: See absolute_sigma.
+        xtol: See absolute_sigma.
+        maxiter: See absolute_sigma.
+        maxfev: See absolute_sigma.
+        lanes: See absolute_sigma.
+        standard_errors: Whether to keep `results.stderr`, (N, n).
+        covariance: Whether to keep the upper triangle of each covariance, as `least_squares_stream` does.
+        count: See store.
+        chunk_size: See store.
+        executor: See store.
+        workers: See store.
+        resume: See store.
+        rerun: See store.
+        verify: See store.
+        progress: See store.
+
+    Returns:
+        The results, read from the store where they are asked for: x, which is popt, cost, status, nit, nfev, stderr.
+
+    Raises:
+        StoreError: As for `minimize_stream`.
+        TypeError: If problems has none of its forms, or processes cannot import the model.
+        ValueError: If shapes do not fit, or an option is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import jaxcalc as jc
+        >>> t = np.linspace(0.0, 3.0, 20)
+        >>> y = np.exp(-np.outer([0.5, 1.0, 2.0], t))
+        >>> decay = lambda t, size, rate: size * jnp.exp(-rate * t)
+        >>> problems = (np.broadcast_to([1.0, 1.0], (3, 2)), y)
+        >>> store = jc.streaming.MemoryStore()
+        >>> results = jc.curve_fit_stream(decay, problems, store, xdata=t, progress=False)
+        >>> results.x[:, 1].round(4).tolist()
+        [0.5, 1.0, 2.0]
+
+    Source: J. Moré (1978) for the method; the stream is this library's.
+    """
+    options = {"sigma": sigma, "absolute_sigma": absolute_sigma, "bounds": bounds, "loss": loss, "f_scale": f_scale}
+    options |= {"mask": mask, "nan_policy": nan_policy, "scale": scale, "gtol": gtol, "ftol": ftol, "xtol": xtol}
+    options |= {"maxiter": maxiter, "maxfev": maxfev, "lanes": lanes}
+    options |= {"standard_errors": bool(standard_errors), "covariance": bool(covariance)}
+    run = Run(count, chunk_size, executor, workers, resume, rerun, verify, progress)
+    return stream(CURVE, model, problems, store, xdata if isinstance(xdata, tuple) else (xdata,), method, options, run)
+
+
 def stream(
     kind: Kind,
     fun: Callable,
@@ -302,9 +417,9 @@ def stream(
         one_of("rerun", run.rerun, RERUNS)
     target = as_store(store)
     source, one, options = prepared(kind, fun, problems, options, run.count)
-    chosen = chosen_method(method, kind.family)
+    chosen = kind.methods(method, kind.family)
     solver = Solver(kind.solve, fun, share(as_tuple(shared)), {"method": chosen, **options})
-    about = identity(kind.name, fun, method, options, solver.shared, one, current_modes())
+    about = identity(kind.name, fun, kind.traced(fun), method, options, solver.shared, one, current_modes())
     workers = as_workers(run.executor, None if run.workers is None else whole_number("workers", run.workers, 1))
     interrupted = False
     try:
@@ -356,6 +471,8 @@ def prepared(
         result[name] = _parted_like(one.x0, result[name], parted)
     for name in kind.numbers:
         result[name] = parted(1)(result[name])
+    for name in kind.tables:
+        result[name] = parted(2)(result[name])
     for name in kind.rows:
         if result[name] is not None and source.count > 1:
             result[name] = parted(len(np.shape(result[name])))(result[name])
