@@ -52,7 +52,9 @@ from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
 from .optimize.standard_errors import standard_errors as standard_errors
+from .streaming import xarray as xarray
 from .streaming.results import StreamResults as StreamResults
 from .streaming.results import open_results as open_results
+from .streaming.stream import curve_fit_stream as curve_fit_stream
 from .streaming.stream import least_squares_stream as least_squares_stream
 from .streaming.stream import minimize_stream as minimize_stream

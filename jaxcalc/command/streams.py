@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 from jaxcalc.streaming.results import StreamResults, open_results
+from jaxcalc.streaming.runs import Kind, Run, stream
 from jaxcalc.streaming.store import StoreError, ZarrStore
-from jaxcalc.streaming.stream import LEAST_SQUARES, MINIMIZE, Kind, Run, stream
+from jaxcalc.streaming.stream import LEAST_SQUARES, MINIMIZE
 
 if TYPE_CHECKING:
     from typer import Typer

@@ -12,6 +12,8 @@ Every problem has a lane of its own; nothing is refilled. What stands around the
 small operation of JAX outside of a program is a program of its own.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import itertools
@@ -98,8 +100,19 @@ class Plan:
         self.calls, self.is_quick = 0, True
 
 
+_loop_only: contextvars.ContextVar[bool] = contextvars.ContextVar("loop_only", default=False)
 # Plans by the loop's program of a function, which lives as long as the function, and by the arguments' form.
 _plans: weakref.WeakKeyDictionary[Callable, dict[Hashable, Plan]] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def loop_only() -> Iterator[None]:
+    """Leaves every queue to the loop, so that results do not depend, to the last bit, on how many calls came before."""
+    token = _loop_only.set(True)
+    try:
+        yield
+    finally:
+        _loop_only.reset(token)
 
 
 def solved_by_steps(
@@ -124,6 +137,8 @@ def solved_by_steps(
     Raises:
         Interrupted: At Ctrl-C, with what has been solved.
     """
+    if _loop_only.get() and callback is None:
+        return None
     leaves, structure = jax.tree.flatten(queue._replace(tolerances=None))
     key = (options, structure, _kinds(leaves), jax.config.jax_enable_x64)  # pyright: ignore
     plans = _plans.setdefault(loop, {})

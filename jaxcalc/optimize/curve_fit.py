@@ -1,5 +1,6 @@
 """Curves fitted to data, one or many at once, with SciPy's names."""
 
+import contextvars
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,6 +28,8 @@ from jaxcalc.optimize.least_squares_result import as_least_squares_result
 
 # SciPy's names of algorithms that minimise the same sum of squares.
 SCIPY_METHODS = ("lm", "trf", "dogbox")
+# Whether fits that fail go without warnings; of a context, since filters of warnings belong to all threads together.
+is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("is_quiet", default=False)
 # What SciPy's other keywords have for a counterpart.
 INSTEAD = {
     "full_output": "what SciPy returns beside popt and pcov is in fit.result: fun, nfev, status, message",
@@ -194,7 +197,7 @@ def _finished(
 
 def _warn(fit: Any, undetermined: Array) -> None:
     """Warns where parameters are not determined, as SciPy does, and of fits that did not succeed otherwise."""
-    if isinstance(undetermined, Tracer) or isinstance(fit.status, Tracer):
+    if is_quiet.get() or isinstance(undetermined, Tracer) or isinstance(fit.status, Tracer):
         return
     count, unknown = len(undetermined), np.asarray(undetermined)
     failed = ~np.asarray(fit.success) & ~unknown

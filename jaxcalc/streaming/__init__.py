@@ -1,5 +1,6 @@
 """More problems than fit in memory: read in chunks, solved by workers, written to a store that survives them."""
 
+from jaxcalc.streaming import xarray as xarray
 from jaxcalc.streaming.executors import processes as processes
 from jaxcalc.streaming.executors import threads as threads
 from jaxcalc.streaming.store import MemoryStore as MemoryStore

@@ -14,6 +14,7 @@ from jaxcalc.engine.family.residual import FitRows, Residual, Setting, lineariza
 from jaxcalc.engine.problem import Problem
 from jaxcalc.methods.lane_algebra import cholesky, solve_lower
 from jaxcalc.optimize.arguments import chosen_method
+from jaxcalc.optimize.curve_fit import curve_fit, is_quiet
 from jaxcalc.optimize.least_squares import least_squares_many
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult
 
@@ -73,9 +74,37 @@ def least_squares_rows(
     return StreamedFit(**fields, stderr=stderr, covariance=triangle.astype(jnp.float32) if covariance else None)
 
 
+def curve_fit_rows(
+    model: Callable,
+    x0: Any,
+    args: Any,
+    *,
+    shared: Any,
+    method: Any,
+    standard_errors: bool,
+    covariance: bool,
+    **options: Any,
+) -> StreamedFit:
+    """Returns what `curve_fit` finds of these data sets, without its warnings: each fit has its status."""
+    (ydata,), (xdata,) = args, shared
+    token = is_quiet.set(True)
+    try:
+        fit = curve_fit(model, xdata, ydata, x0, method=method, **options)
+    finally:
+        is_quiet.reset(token)
+    fields = {field.name: getattr(fit.result, field.name) for field in dataclasses.fields(fit.result)}
+    fields |= {"fun": None, "jac": None}
+    above = jnp.triu_indices(fit.popt.shape[-1])
+    return StreamedFit(
+        **fields,
+        stderr=fit.stderr if standard_errors else None,
+        covariance=fit.pcov[:, above[0], above[1]].astype(jnp.float32) if covariance else None,
+    )
+
+
 def _triangles(functions: Sequence[Callable], _: Any, queue: Problem) -> Array:
     """Returns the upper triangles of the covariances at x0, (N, n (n + 1) / 2), a block of problems at a time."""
-    count = queue.count
+    count = queue.rows
     width = min(BLOCK, count)
     blocks = -(-count // width)
     indices = jnp.minimum(jnp.arange(blocks * width).reshape(blocks, width), count - 1)

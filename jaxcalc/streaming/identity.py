@@ -22,14 +22,22 @@ MAY_DIFFER = ("method", "options", "problems")
 
 
 def identity(
-    solver: str, fun: Callable, method: Any, options: Mapping, shared: tuple, one: Rows, modes: Mapping
+    solver: str,
+    fun: Callable,
+    traced: Callable,
+    method: Any,
+    options: Mapping,
+    shared: tuple,
+    one: Rows,
+    modes: Mapping,
 ) -> dict:
     """Returns what the results of a run depend on beside N and the chunks.
 
     Args:
         solver: The name of the function that solves a chunk, as "minimize_many".
-        fun: The user's function. Its fingerprint is that of its trace at one problem, which holds all that it
-            calls and all that it captures.
+        fun: The user's function.
+        traced: The function, of (x, *args, *shared). Its fingerprint is that of its trace at one problem, which holds
+            all that it calls and all that it captures.
         method: The method, or its name.
         options: The keyword arguments.
         shared: What all problems share.
@@ -39,7 +47,7 @@ def identity(
     return {
         "solver": solver,
         "function": f"{getattr(fun, '__module__', None)}.{getattr(fun, '__qualname__', function_name(fun))}",
-        "code": fingerprint_of_function(fun, one, shared),
+        "code": fingerprint_of_function(traced, one, shared),
         "method": _without_addresses(method if isinstance(method, str) else repr(method)),
         "options": {name: _described(value, one) for name, value in options.items() if value is not None},
         "shared": _described(shared, one),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcalc.engine.status import Status, is_success
+from jaxcalc.engine.steps import loop_only
 from jaxcalc.streaming.problems import Maker, Rows, Table
 from jaxcalc.streaming.store import Layout, Store
 
@@ -53,7 +54,8 @@ class Solver:
             dict(self.options),
             is_leaf=lambda entry: is_own(entry) or entry is None,
         )
-        return as_fields(self.solve(self.fun, rows.x0, rows.args, shared=self.shared, **options))
+        with loop_only():
+            return as_fields(self.solve(self.fun, rows.x0, rows.args, shared=self.shared, **options))
 
     def layout_of(self, one: Rows, chunk_size: int, count: int) -> Layout:
         """Returns the layout of the results, from the shapes of one problem; nothing is computed."""
@@ -103,7 +105,7 @@ class Receipt(NamedTuple):
     error: str = ""
 
 
-_known: dict[str, Work] = {}
+_known: dict[str, Any] = {}
 _warm: set[tuple[str, Any]] = set()
 _stopped: set[str] = set()
 _guard, _first = threading.Lock(), threading.Lock()
@@ -123,7 +125,7 @@ def solve_chunk(work: Work, chunk: int, rows: Rows | None = None, slots: Any = N
     Returns:
         The receipt. What the data or the function raises is in it; a store that cannot be written raises.
     """
-    work = _as_known(work)
+    work = work if work.home == os.getpid() else first_copy(work.token, work)
     start, stop = work.layout.span(chunk)
     with slots or contextlib.nullcontext(), modes(work.modes):
         try:
@@ -200,12 +202,10 @@ _MODES: dict[str, Callable] = {
 }
 
 
-def _as_known(work: Work) -> Work:
-    """Returns the first copy of this run that has reached this process: a later one has other function objects."""
-    if work.home == os.getpid():
-        return work
+def first_copy(token: str, thing: Any) -> Any:
+    """Returns the first copy with this token that has reached this process: a later one has other function objects."""
     with _guard:
-        known = _known.setdefault(work.token, work)
+        known = _known.setdefault(token, thing)
         while len(_known) > MOST_RUNS_KNOWN:
             _known.pop(next(iter(_known)))
         return known

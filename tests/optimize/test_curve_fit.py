@@ -155,7 +155,6 @@ class TestProfiles:
         np.testing.assert_allclose(interval.upper - interval.lower, wald.upper - wald.lower, rtol=0.1)
 
     @SLOW
-    @pytest.mark.xfail(reason="in a box a step longer than its region comes back for ever", strict=False)
     def test_ends_at_infinity_and_at_bounds(self):
         """Where the data allow a rate of zero, a straight line, no upper end of the asymptote is known.
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import OptimizeWarning
 
 import jaxcalc as jc
 from jaxcalc.streaming import store as stores
@@ -57,6 +58,16 @@ def test_results_are_those_in_memory_to_the_last_bit_whatever_the_chunks(store, 
     stream((X0, C), store, progress=reports.append)
     assert reports == []  # a finished store is not solved again
     assert same(stream((X0, C), jc.streaming.MemoryStore(), chunk_size=333, workers=1), in_memory)
+
+
+@pytest.mark.slow
+def test_without_a_number_of_lanes_chunks_of_many_problems_give_the_same_bits():
+    x0, args = rows(0, 1200)
+    first, second = (
+        jc.minimize_stream(rosenbrock, (x0, args), jc.streaming.MemoryStore(), chunk_size=size, progress=False)
+        for size in (300, 600)
+    )
+    assert all(np.array_equal(getattr(first, name)[:], getattr(second, name)[:]) for name in FIELDS)
 
 
 def test_every_kind_of_source(tmp_path, in_memory):
@@ -124,6 +135,32 @@ def test_least_squares_with_standard_errors():
         assert np.allclose(results.x[k], popt, rtol=1e-6)
         assert np.allclose(results.stderr[k], np.sqrt(np.diag(pcov)), rtol=1e-5)
         assert np.allclose(results.covariance[k], pcov[np.triu_indices(2)], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_curves_are_fitted_as_in_memory():
+    t = np.linspace(0, 4, 20)
+    y = 3 * np.exp(-np.linspace(0.5, 3, 40)[:, None] * t) + 0.05 * np.random.default_rng(3).normal(size=(40, 20))
+    sigma = np.full((40, 20), 0.1)
+    sigma[:, 10:] = 0.2
+    y[5] = np.nan
+
+    def model(t, size, rate):
+        return size * jnp.exp(-rate * t)
+
+    store, p0 = jc.streaming.MemoryStore(), np.broadcast_to([1.0, 1.0], (40, 2))
+    options = {"sigma": sigma, "absolute_sigma": True, "lanes": 16}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = jc.curve_fit_stream(
+            model, (p0, y), store, xdata=t, covariance=True, chunk_size=16, progress=False, **options
+        )
+    with pytest.warns(OptimizeWarning):
+        fit = jc.curve_fit(model, t, y, p0, **options)
+    assert np.array_equal(results.x[:], fit.popt, equal_nan=True)
+    assert np.array_equal(results.status[:], fit.result.status)
+    assert np.allclose(results.stderr[:], fit.stderr, rtol=1e-12, equal_nan=True)
+    assert np.allclose(results.covariance[3], fit.pcov[3][np.triu_indices(2)], rtol=1e-6)
 
 
 def test_the_chunk_size_is_chosen_and_kept(tmp_path, in_memory):

@@ -15,7 +15,8 @@ def best_inside(
     """Returns the trial and its step in the model's units, the one of three for which the model falls most.
 
     They are, projected on the box: the damped step p; the same for the variables that p takes to their bounds, with the
-    model's damped minimiser given these for the others; and the step of least value along the scaled gradient.
+    model's damped minimiser given these for the others; and the step of least value along the scaled gradient, no longer
+    than p.
 
     Args:
         x: Where the model stands, (n, L).
@@ -33,7 +34,7 @@ def best_inside(
     free = jnp.isnan(held)
     rest = jnp.where(free, gradient + transposed_product(factor, product(factor, fixed)), 0)
     others, _, _ = damped_solution(_free_block(gram, free), damping, D2, -rest)
-    steepest = _steepest(gradient / D2, dot(gradient, gradient / D2), factor)
+    steepest = _no_longer(_steepest(gradient / D2, dot(gradient, gradient / D2), factor), p, D2)
     best_trial, best, most = x, jnp.zeros_like(p), jnp.full_like(damping, -jnp.inf)
     for step in (p, fixed + others, steepest):
         trial = box.project(x + unit * step)
@@ -64,6 +65,13 @@ def _free_block(gram: Array, free: Array) -> Array:
     """Returns the matrix of the free variables; along the others it is the identity."""
     eye = jnp.eye(len(free), dtype=gram.dtype)[:, :, None]
     return jnp.where(free[:, None] & free[None], gram, eye)
+
+
+@kernel
+def _no_longer(step: Array, p: Array, D2: Array) -> Array:
+    """Returns the step, cut to the length of p: a longer one would leave the region and, rejected, come back for ever."""
+    share = jnp.sqrt(dot(D2 * p, p) / jnp.maximum(dot(D2 * step, step), jnp.finfo(p.dtype).tiny))
+    return step * jnp.where(share < 1, share, 1)
 
 
 @kernel

@@ -61,7 +61,7 @@ def _covariances(
 ) -> Covariances:
     family_type, absolute = static
     family = family_type.for_queue(family_type.prepared(functions[0]), problem)
-    count = problem.count
+    count = problem.rows
     sides = (
         Box(*(jnp.broadcast_to(side, (count, family.n)) for side in problem.box)) if problem.box.is_bounded else Box()
     )

@@ -105,7 +105,7 @@ def _queue(problem: Problem, row: np.ndarray) -> Problem:
     """Returns the queue with the fits of these rows, (K,)."""
     rows = jax.tree.map(lambda leaf: leaf[row], (problem.x0, problem.args))
     scale, tolerances = jax.tree.map(
-        lambda leaf: leaf[row] if leaf.ndim and len(leaf) == problem.count else leaf,
+        lambda leaf: leaf[row] if leaf.ndim and len(leaf) == problem.rows else leaf,
         (problem.scale, problem.tolerances),
     )
     return problem._replace(x0=rows[0], args=rows[1], scale=scale, tolerances=tolerances)

@@ -45,7 +45,7 @@ def refitted(
     problem = fit.problem
     own, points = problem.args
     points = points.completed(problem.shared[0])
-    count, (m, n) = problem.count, (points.y.shape[-1], problem.x0.shape[1])
+    count, (m, n) = problem.rows, (points.y.shape[-1], problem.x0.shape[1])
     if points.whitening is not None:
         raise ValueError("points with a covariance are not independent, so that resamples of them mean nothing.")
     weights = problem.shared[1].weights if own.weights is None else own.weights
@@ -150,7 +150,7 @@ def _curves(functions: Any, _: None, problem: Problem) -> Array:
 def _queue(problem: Problem, weights: np.ndarray, y: np.ndarray | None, each: int) -> Problem:
     """Returns the queue in which each fit stands `each` times, with weights and, if given, data of its own."""
     (own, points), (common_points, common) = problem.args, problem.shared
-    count, dtype = problem.count, points.completed(common_points).y.real.dtype
+    count, dtype = problem.rows, points.completed(common_points).y.real.dtype
     if count == 1:
         # One set of data is shared by all resamples.
         common_points = jax.tree.map(lambda leaf: leaf[0], points).completed(common_points)
