@@ -15,8 +15,8 @@ def best_inside(
     """Returns the trial and its step in the model's units, the one of three for which the model falls most.
 
     They are, projected on the box: the damped step p; the same for the variables that p takes to their bounds, with the
-    model's damped minimiser given these for the others; and the step of least value along the scaled gradient, no longer
-    than p.
+    model's damped minimiser given these for the others; and the step of least value along the scaled gradient, which is
+    no longer than p.
 
     Args:
         x: Where the model stands, (n, L).
@@ -69,7 +69,7 @@ def _free_block(gram: Array, free: Array) -> Array:
 
 @kernel
 def _no_longer(step: Array, p: Array, D2: Array) -> Array:
-    """Returns the step, cut to the length of p: a longer one would leave the region and, rejected, come back for ever."""
+    """Returns the step, cut to the length of p: a longer one that is rejected would come back for ever."""
     share = jnp.sqrt(dot(D2 * p, p) / jnp.maximum(dot(D2 * step, step), jnp.finfo(p.dtype).tiny))
     return step * jnp.where(share < 1, share, 1)
 
