@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.programs import compiled
-from jaxcalc.core.tracing import is_transformed
+from jaxcalc.core.tracing import is_transformed, own_promotion, reverse_mode
 from jaxcalc.engine.batching import closed_over, refilling
 from jaxcalc.engine.certificate import Certificate, certificates
 from jaxcalc.engine.family.family import Family
@@ -22,8 +22,8 @@ from jaxcalc.engine.lanes import Engine
 from jaxcalc.engine.padding import first_rows, padded_queue
 from jaxcalc.engine.problem import Options, Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
-from jaxcalc.engine.spans import solved_in_spans
-from jaxcalc.engine.steps import solved_by_steps
+from jaxcalc.engine.spans import loop_options, solved_in_spans
+from jaxcalc.engine.steps import Traced, prepared, solved_by_steps
 from jaxcalc.methods.box import Box
 
 
@@ -34,16 +34,20 @@ def solve_one(
 
     The callback, see `solved_by_steps`, is for calls outside of transformations.
     """
-    loop = compiled(_solve_one, [fun])
     if is_transformed():
         if callback is not None:
             raise TypeError(
                 "callback is called on the host after every iteration, which a traced program cannot do: leave it out "
                 "under jax.jit, jax.vmap and jax.grad, or ask for the last values by history=."
             )
-        return loop(options, problem)
+        return compiled(_solve_one, [fun])(options, problem)
+    loop = compiled(_solve_one, [fun], compiler_options=loop_options(problem.method))
     problem = problem._replace(tolerances=problem.tolerances.in_one_form(1))
-    result = solved_by_steps(loop, fun, problem, options, single=True, callback=callback)
+    result, plan = solved_by_steps(loop, fun, problem, options, single=True, callback=callback)
+    if result is None and plan is not None:
+        if plan.loop is None:
+            plan.loop = jax.jit(_of_trace(plan.function, options), compiler_options=loop_options(problem.method))
+        return plan.loop(problem)
     return loop(options, problem) if result is None else result
 
 
@@ -69,11 +73,12 @@ def solve_all(
 
 def _solve_queue(fun: Callable, problem: Problem, options: Options, progress: bool) -> OptimizeResult:
     """Solves a queue outside of all transformations."""
-    loop, result = compiled(_solve_all, [fun]), None
+    loop, result, plan = compiled(_solve_all, [fun]), None, None
     if not progress and options.starts == 1:
-        result = solved_by_steps(loop, fun, problem, options, single=False)
+        result, plan = solved_by_steps(loop, fun, problem, options, single=False)
     if result is None and problem.rows:
-        result = solved_in_spans(fun, padded_queue(problem, options.starts), problem.rows, options, progress)
+        function = fun if plan is None else plan.function
+        result = solved_in_spans(function, padded_queue(problem, options.starts), problem.rows, options, progress)
     if result is None:
         return loop(
             options, [problem._replace(tolerances=problem.tolerances.in_one_form(problem.rows // options.starts))]
@@ -99,6 +104,14 @@ def certify(
 def _certificates_of(fun: Callable, problem: Problem, options: Options) -> Certificate:
     queue = problem if is_transformed() else padded_queue(problem)
     return first_rows(compiled(_certify, [fun])(options, queue), problem.rows)
+
+
+def _of_trace(function: Traced, options: Options) -> Callable[[Problem], OptimizeResult]:
+    def solve(problem: Problem) -> OptimizeResult:
+        with own_promotion(), reverse_mode():
+            return _solve_one([function], options, problem)
+
+    return solve
 
 
 def _solve_one(functions: Sequence[Callable], options: Options, problem: Problem) -> OptimizeResult:
@@ -136,7 +149,7 @@ def _certify(functions: Sequence[Callable], options: Options, problem: Problem) 
 
 def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
-    closed, problem = closed_over(options.family.prepared(fun), problem)
+    closed, problem = closed_over(prepared(options.family, fun), problem)
     own = [True] * len(problem.args) + [False] * len(problem.shared)
 
     def solve(own, problem):

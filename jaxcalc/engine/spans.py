@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxcalc.core.platform import without_recomputation
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.lanes import Carry, Engine
@@ -23,6 +24,8 @@ from jaxcalc.engine.padding import first_rows, is_at_hand
 from jaxcalc.engine.problem import Options, Problem
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import RUNNING, Status, is_success
+from jaxcalc.engine.steps import prepared
+from jaxcalc.methods.method import Method
 
 # Seconds of a span, and steps of the first one, whose length is not known yet.
 SPAN, FIRST_STEPS = 0.25, 16
@@ -39,7 +42,7 @@ def solved_in_spans(
     None is returned where the host cannot hold what the loop carries: arrays on several devices, or random keys.
 
     Args:
-        fun: The user's function.
+        fun: The user's function, or its trace.
         queue: The queue, padded or not.
         count: The number of problems.
         options: The options.
@@ -48,7 +51,7 @@ def solved_in_spans(
     Raises:
         Interrupted: At Ctrl-C, with what has been solved.
     """
-    program = compiled(_span, [fun])
+    program = compiled(_span, [fun], compiler_options=loop_options(queue.method))
     shapes = jax.eval_shape(functools.partial(compiled(_begun, [fun]), options), queue)
     if not all(map(is_at_hand, jax.tree.leaves((queue, shapes)))):
         return None
@@ -70,6 +73,11 @@ def solved_in_spans(
     return first_rows(carry.results, count)
 
 
+def loop_options(method: Method) -> dict[str, Any] | None:
+    """Returns the options of the compiler for a method's loop, which only a program outside of all others may have."""
+    return without_recomputation() if method.factors_matrices else None
+
+
 def _has_ended(carry: Carry, count: int) -> bool:
     return int(carry.head) >= count and not np.any(np.asarray(carry.lanes.result.status) == RUNNING)
 
@@ -84,7 +92,7 @@ def _span(functions: Sequence[Callable], options: Options, queue: Problem, carry
 
 
 def _engine(functions: Sequence[Callable], options: Options, queue: Problem) -> Engine:
-    family = options.family.for_queue(options.family.prepared(functions[0]), queue, options.has_aux)
+    family = options.family.for_queue(prepared(options.family, functions[0]), queue, options.has_aux)
     return Engine.of(family, queue, options.history, options.starts)
 
 

@@ -19,9 +19,10 @@ import functools
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -29,8 +30,8 @@ from jax import Array
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.kernels import inlined
 from jaxcalc.core.platform import quick_to_compile
-from jaxcalc.core.programs import compiled, traced
-from jaxcalc.core.tracing import own_promotion
+from jaxcalc.core.programs import traced
+from jaxcalc.core.tracing import own_promotion, reverse_mode
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
@@ -42,7 +43,6 @@ from jaxcalc.engine.scaling import power_of_two
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
-from jaxcalc.methods.needs import Need
 
 PyTree = Any
 
@@ -73,30 +73,43 @@ class Form:
         return hash(self._key)
 
 
-class Asked(NamedTuple):
-    """What shapes the program that evaluates a function, beside its operands."""
+class Traced:
+    """The function that a family takes, as its trace: calling it runs no code of the user's."""
 
-    form: Form
-    needs: Need
-    has_aux: bool
-    x0: tuple[tuple, Any]  # the kinds of the start's leaves, one problem's, and its structure
+    def __init__(self, function: Callable, x0: PyTree, args: tuple, shared: tuple):
+        """Traces the function at the shapes of one problem."""
+        trace = jax.make_jaxpr(function, return_shape=True)
+        self._closed, output = trace(jax.eval_shape(as_floating, x0), *args, *shared)
+        self._output = jax.tree.structure(output)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Evaluates the trace."""
+        outputs = jax.core.eval_jaxpr(self._closed.jaxpr, self._closed.consts, *jax.tree.leaves(inputs))
+        return jax.tree.unflatten(self._output, map(jnp.asarray, outputs))
+
+
+def prepared(family: type[Family], fun: Callable) -> Callable:
+    """Returns the function that a family takes, made of the user's; a trace is one already."""
+    return fun if isinstance(fun, Traced) else family.prepared(fun)
 
 
 class Plan:
     """How the problems of one function and one form of its arguments are solved, and how often they were.
 
     Attributes:
+        function: The function's trace, which all programs share: it runs once, whoever drives.
         form: The family without its function.
-        method: The method that takes the steps.
         like: The form of one problem's x.
         evaluate: (points, args, shared, scale) -> the evaluation and fun's auxiliary output; made for the first call.
+        loop: The program that takes over; made by who needs it.
         calls: The calls that the host has driven.
         is_quick: Whether the host may drive further ones.
     """
 
-    def __init__(self, family: Family, method: Method, like: PyTree):
-        self.form, self.method, self.like = Form(family, like), method, like
+    def __init__(self, function: Traced, family: Family, like: PyTree):
+        self.function, self.form, self.like = function, Form(family, like), like
         self.evaluate: Callable | None = None
+        self.loop: Callable | None = None
         self.calls, self.is_quick = 0, True
 
 
@@ -122,8 +135,8 @@ def solved_by_steps(
     options: Options,
     single: bool,
     callback: Callable[[OptimizeResult], Any] | None = None,
-) -> OptimizeResult | None:
-    """Returns the results of a queue, or None where the loop in one program has to solve it.
+) -> tuple[OptimizeResult | None, Plan | None]:
+    """Returns the results of a queue, or None where the loop in one program has to solve it; and the plan, if any.
 
     Args:
         loop: The program that otherwise solves queues of fun.
@@ -137,27 +150,43 @@ def solved_by_steps(
     Raises:
         Interrupted: At Ctrl-C, with what has been solved.
     """
-    if _loop_only.get() and callback is None:
-        return None
-    leaves, structure = jax.tree.flatten(queue._replace(tolerances=None))
-    key = (options, structure, _kinds(leaves), jax.config.jax_enable_x64)  # pyright: ignore
-    plans = _plans.setdefault(loop, {})
+    if callback is None and (_loop_only.get() or options.lanes is not None):
+        return None, None
+    if not single and not 0 < queue.rows <= WIDTHS[-1]:
+        return None, None
+    plans, key = _plans.setdefault(loop, {}), _key(queue, options, single)
     plan = plans.get(key)
     most = CALLS_OF_ONE if single else CALLS_OF_MANY
     if plan is not None and callback is None and (not plan.is_quick or plan.calls >= most):
-        return None
-    if options.lanes is not None or not (single or 0 < queue.rows <= WIDTHS[-1]) or not all(map(is_at_hand, leaves)):
-        return None
+        return None, plan
+    if not all(map(is_at_hand, jax.tree.leaves(queue))):
+        return None, None
     if plan is None:
         plan = plans[key] = _new_plan(fun, queue, options, single)
     if not plan.is_quick and callback is None:
-        return None
+        return None, plan
     plan.calls += callback is None
     if single:
         x0 = jax.tree.map(lambda leaf: np.asarray(leaf)[None], queue.x0)
         queue = queue._replace(x0=x0, args=(), shared=queue.args)
-    which = 0 if single else slice(queue.rows)
-    steps = itertools.islice(_steps(fun, plan, queue, options), None if callback else MOST_STEPS)
+    return _driven(plan, queue, options, 0 if single else slice(queue.rows), callback), plan
+
+
+def _key(queue: Problem, options: Options, single: bool) -> Hashable:
+    """Returns what tells queues of different plans apart: of many problems the lanes, not their number."""
+    own, structure = jax.tree.flatten((queue.x0, queue.args, queue.box, queue.scale, queue.shared, queue.method))
+    kinds = _kinds(own)
+    if not single:
+        ranks = len(jax.tree.leaves((queue.x0, queue.args, queue.box, queue.scale)))
+        kinds = (*((kind[0][1:], kind[1]) for kind in kinds[:ranks]), *kinds[ranks:], _width(queue.rows))
+    return (options, single, structure, kinds, jax.config.jax_enable_x64)  # pyright: ignore
+
+
+def _driven(
+    plan: Plan, queue: Problem, options: Options, which: int | slice, callback: Callable | None
+) -> OptimizeResult | None:
+    """Returns the results when all lanes have ended; None if the steps become too many, but for a callback."""
+    steps = itertools.islice(_steps(plan, queue, options), None if callback else MOST_STEPS)
     lanes: Lanes | None = None
     nit = 0
     try:
@@ -182,27 +211,30 @@ def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> 
     """Returns the plan of a function that has not been seen with these shapes; traces it once."""
 
     def of_one(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape if single else leaf.shape[1:], leaf.dtype)
+        weak = getattr(leaf, "weak_type", False)
+        return jax.ShapeDtypeStruct(leaf.shape if single else leaf.shape[1:], leaf.dtype, weak_type=weak)
 
     x0, args = jax.tree.map(of_one, (queue.x0, queue.args))
     with traced(fun) as function:
-        family = options.family(options.family.prepared(function), x0, args, queue.shared, options.has_aux)
-        plan = Plan(family, family.sized(queue.method), jax.eval_shape(as_floating, x0))
-        lanes = jax.eval_shape(lambda: plan.method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
+        function = Traced(options.family.prepared(function), x0, args, queue.shared)
+        family = options.family(function, x0, args, queue.shared, options.has_aux)
+        plan = Plan(function, family, jax.eval_shape(as_floating, x0))
+        method = family.sized(queue.method)
+        lanes = jax.eval_shape(lambda: method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lanes))
     plan.is_quick = single or size * _width(queue.rows) <= MOST_BYTES
     return plan
 
 
-def _steps(fun: Callable, plan: Plan, queue: Problem, options: Options) -> Iterator[Lanes]:
+def _steps(plan: Plan, queue: Problem, options: Options) -> Iterator[Lanes]:
     """Yields the lanes after each step, without end."""
-    family, method = plan.form.family, plan.method
+    family, method = plan.form.family, plan.form.family.sized(queue.method)
     start, occupied = _start(family, queue)
     with own_promotion():
         lanes = _loaded(plan.form, options.history, method, start, occupied)
         inputs = (start.args, queue.shared, lanes.scale)
         if plan.evaluate is None:
-            plan.evaluate = _evaluation(fun, plan, options, method.needs.points(lanes.state), *inputs)
+            plan.evaluate = _evaluation(plan, options, method, method.needs.points(lanes.state), *inputs)
     while True:
         with own_promotion():
             evaluation, aux = plan.evaluate(method.needs.points(lanes.state), *inputs)
@@ -263,22 +295,17 @@ def _kinds(leaves: Any) -> tuple:
 # The programs.
 
 
-def _evaluation(fun: Callable, plan: Plan, options: Options, *operands: Any) -> Callable:
-    """Returns the program that evaluates fun, compiled quickly where it has few operations."""
-    leaves, structure = jax.tree.flatten(plan.like)
-    asked = Asked(plan.form, plan.method.needs, options.has_aux, (_kinds(leaves), structure))
-    quick = compiled(_evaluated, [fun], compiler_options=quick_to_compile())
-    cost = quick.lower(asked, *operands).cost_analysis() or {}
-    is_cheap = cost.get("flops", 0) <= CHEAP_OPERATIONS
-    return functools.partial(quick if is_cheap else compiled(_evaluated, [fun]), asked)
+def _evaluation(plan: Plan, options: Options, method: Method, *operands: Any) -> Callable:
+    """Returns the program that evaluates the function, compiled quickly where it has few operations."""
+    function, family, like, needs = plan.function, plan.form.family, plan.like, method.needs
 
+    def evaluate(points: tuple, args: PyTree, shared: tuple, scale: Array | None) -> tuple:
+        with own_promotion(), reverse_mode():
+            return family.of(function, like, options.has_aux).evaluate_at(needs, points, args, shared, scale)
 
-def _evaluated(functions: Any, asked: Asked, points: tuple, args: PyTree, shared: tuple, scale: Array | None) -> tuple:
-    """Returns what a method needs at points of the lanes."""
-    kinds, structure = asked.x0
-    x0 = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*kind) for kind in kinds])
-    form = asked.form.family
-    return form.of(form.prepared(functions[0]), x0, asked.has_aux).evaluate_at(asked.needs, points, args, shared, scale)
+    quick = jax.jit(evaluate, compiler_options=quick_to_compile())
+    cost = quick.lower(*operands).cost_analysis() or {}
+    return quick if cost.get("flops", 0) <= CHEAP_OPERATIONS else jax.jit(evaluate)
 
 
 def _loaded(form: Form, history: int, method: Method, start: Start, occupied: np.ndarray) -> Lanes:

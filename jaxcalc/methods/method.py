@@ -80,6 +80,8 @@ class Method(abc.ABC):
     # Whether the method's promise holds for variables of very different units; otherwise the promise may miss variables
     # along which the gradient is small because their unit is small.
     compares_variables: ClassVar[bool] = True
+    # Whether a step is made of factors of small matrices, for which programs are compiled another way.
+    factors_matrices: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init(self, x0: Array, box: Box) -> Any:

@@ -111,6 +111,7 @@ class InteriorPoint(Method):
 
     needs = LAGRANGIAN_HESSIAN
     takes = "Hessians of the Lagrangian; up to 64 variables"
+    factors_matrices = True
     suits = "constraints"
 
     def for_constraints(self, equalities: int, inequalities: int) -> "InteriorPoint":

@@ -42,6 +42,7 @@ class TrustRegion(Method):
 
     needs = HESSIAN
     takes = "Hessians; above 32 variables products with them"
+    factors_matrices = True
     suits = "the hardest problems, the fewest evaluations; leaves saddles"
 
     def init(self, x0: Array, box: Box) -> TrustRegionState:
