@@ -18,6 +18,7 @@ from jax import Array
 
 from jaxcalc.core.platform import lane_budget
 from jaxcalc.core.shards import varying_axes, varying_over
+from jaxcalc.core.working_set import working_set
 from jaxcalc.engine import latch
 from jaxcalc.engine.convergence import Lane, outcome
 from jaxcalc.engine.family.family import Family
@@ -165,9 +166,18 @@ class Engine(NamedTuple):
         return jax.tree.map(lambda leaf: jnp.zeros((self.problem.rows, *leaf.shape[1:]), leaf.dtype), rows)
 
     def default_width(self) -> int:
-        """Returns how many lanes suit the device, the size of a lane's state and the number of problems."""
+        """Returns how many lanes suit the device and the number of problems.
+
+        What a lane holds, and what its evaluation holds at once, should stay in a cache for all lanes together.
+        """
         lane = jax.eval_shape(lambda: self.load(jnp.zeros(1, jnp.int32)))
+        needs, shared = self.problem.method.needs, self.problem.shared
+
+        def evaluate(points: tuple, args: Any, scale: Array | None) -> Any:
+            return self.family.evaluate_at(needs, points, args, shared, scale)
+
         size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
+        size += working_set(evaluate, needs.points(lane.state), lane.args, lane.scale)
         budget, count = lane_budget(), self.problem.rows
         width = 2 ** round(math.log2(min(budget.lanes, max(16, budget.bytes / size))))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
