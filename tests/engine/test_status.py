@@ -16,10 +16,10 @@ def result_with(codes):
 
 def test_codes_are_fixed():
     names = ["SUCCESS", "STALLED", "MAX_ITERATIONS", "NON_FINITE", "UNBOUNDED", "INVALID"]
-    later = ["MAX_EVALUATIONS", "CONVERGED_PRECISION", "INFEASIBLE"]
+    later = ["MAX_EVALUATIONS", "CONVERGED_PRECISION", "INFEASIBLE", "INTERRUPTED"]
     assert [status.name for status in Status] == [*names, "CONVERGED_VALUE", "CONVERGED_STEP", *later]
-    assert [int(status) for status in Status] == list(range(11))
-    assert len({status.words for status in Status}) == 11
+    assert [int(status) for status in Status] == list(range(12))
+    assert len({status.words for status in Status}) == 12
     assert jc.Status is Status
 
 
@@ -28,7 +28,7 @@ def test_success_follows_the_definition(make):
     expected = [status.is_success for status in Status]
     assert is_success(make(list(Status))).tolist() == expected
     assert result_with([int(status) for status in Status]).success.tolist() == expected
-    assert expected == [True, False, False, False, False, False, True, True, False, True, False]
+    assert expected == [True, False, False, False, False, False, True, True, False, True, False, False]
 
 
 def test_another_success_counts_at_once(monkeypatch):
