@@ -1,5 +1,6 @@
 """Every fact about devices that the library acts on: what differs between CPUs, GPUs and TPUs stands here alone."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -39,13 +40,28 @@ def quick_to_compile() -> dict[str, Any] | None:
 
     On a CPU half of the compile time is LLVM's optimiser, and half of the rest that of emitting fusions one by one.
     """
-    if jax.default_backend() != "cpu":
-        return None
-    return {
+    quick = {
         "xla_backend_optimization_level": 0,
         "xla_cpu_use_fusion_emitters": False,
         "xla_cpu_parallel_codegen_split_count": 1,
     }
+    return _known(**quick) if jax.default_backend() == "cpu" else None
+
+
+@functools.cache
+def _known(**options: Any) -> dict[str, Any]:
+    """Returns those of the compiler's options that this version knows; others are errors."""
+
+    def is_known(options: dict[str, Any]) -> bool:
+        try:
+            jax.jit(lambda: 0, compiler_options=options).lower().compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    if is_known(options):
+        return options
+    return {name: value for name, value in options.items() if is_known({name: value})}
 
 
 def without_recomputation() -> dict[str, Any] | None:
@@ -54,7 +70,7 @@ def without_recomputation() -> dict[str, Any] | None:
     On a CPU, XLA's emitters of fusions compute a factor of a matrix again for each entry that uses it; with the older
     emitters such a program runs up to ten times as fast, and compiles in half of the time. Others run slower by them.
     """
-    return {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else None
+    return _known(xla_cpu_use_fusion_emitters=False) if jax.default_backend() == "cpu" else None
 
 
 def shares_memory_with_host() -> bool:

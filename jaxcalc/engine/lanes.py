@@ -173,11 +173,11 @@ class Engine(NamedTuple):
         lane = jax.eval_shape(lambda: self.load(jnp.zeros(1, jnp.int32)))
         needs, shared = self.problem.method.needs, self.problem.shared
 
-        def evaluate(points: tuple, args: Any, scale: Array | None) -> Any:
-            return self.family.evaluate_at(needs, points, args, shared, scale)
+        def evaluate(state: Any, args: Any, scale: Array | None) -> Any:
+            return self.family.evaluate_at(needs, needs.points(state), args, shared, scale)
 
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
-        size += working_set(evaluate, needs.points(lane.state), lane.args, lane.scale)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.result))
+        size += working_set(evaluate, lane.state, lane.args, lane.scale)
         budget, count = lane_budget(), self.problem.rows
         width = 2 ** round(math.log2(min(budget.lanes, max(16, budget.bytes / size))))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
