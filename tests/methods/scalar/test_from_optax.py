@@ -130,7 +130,7 @@ class TestForms:
 
     def check(self, method, optimizer):
         start = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf + 0.5]), self.start)
-        # lanes=2 asks for the loop, which rounds as the run by hand: a trust ratio divides by gradients of rounding errors.
+        # lanes=2 asks for the loop, which rounds as the run by hand does: a trust ratio divides by rounding errors.
         result = jc.minimize_many(self.fun, start, method=method, gtol=0.0, maxiter=[12, 30], lanes=2)
         assert jax.tree.structure(result.x) == jax.tree.structure(start)
         run = by_hand(optimizer, self.fun)
