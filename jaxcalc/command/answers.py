@@ -34,7 +34,8 @@ def derivative(text: str, at: str, order: int = 1) -> Report:
     data = {"expression": text, "variable": name, "at": x, "order": order, "value": value, "derivative": slope}
     row = [x, value, slope] if order else [x, value]
     columns = [name, f"f({name})", head] if order else [name, f"f({name})"]
-    return Report(data, [Table(f"f({name}) = {text}", columns, [row])], _undefined(value, slope), python)
+    notes = _undefined(value, slope)
+    return Report(data, [Table(f"f({name}) = {text}", columns, [row])], notes, python, 1 if notes else 0)
 
 
 def gradient(text: str, at: str) -> Report:
@@ -49,10 +50,11 @@ def gradient(text: str, at: str) -> Report:
     rows = [[name, float(x), float(slope)] for name, x, slope in zip(names, point, slopes, strict=True)]
     data = {"expression": text, "at": dict(zip(names, point, strict=True)), "value": value}
     data |= {"gradient": dict(zip(names, slopes, strict=True)), "norm": float(np.linalg.norm(slopes))}
-    notes = [f"value {value:.12g}, length of the gradient {data['norm']:.12g}", *_undefined(value, *slopes)]
+    undefined = _undefined(value, *slopes)
+    notes = [f"value {value:.12g}, length of the gradient {data['norm']:.12g}", *undefined]
     python = f"jc.gradient({expression.vector_python()})({array_source(point)})"
     table = Table(f"f({', '.join(names)}) = {text}", ["variable", "at", "partial derivative"], rows)
-    return Report(data, [table], notes, python)
+    return Report(data, [table], notes, python, 1 if undefined else 0)
 
 
 def integrate(text: str, lower: str, upper: str) -> Report:
@@ -81,9 +83,10 @@ def taylor(text: str, at: str, order: int) -> Report:
     base = _base(name, x)
     rows = [[f"{base}^{k}" if k else "1", float(c)] for k, c in enumerate(coefficients)]
     python = f"jc.taylor({expression.python([name])}, {number_source(x)}, {order})"
-    notes = [f"{text} = {polynomial} + O({base}^{order + 1})", *_undefined(*coefficients)]
+    undefined = _undefined(*coefficients)
+    notes = undefined or [f"{text} = {polynomial} + O({base}^{order + 1})"]
     table = Table(f"Taylor polynomial of {text} about {name} = {x:g}", ["term", "coefficient"], rows)
-    return Report(data | {"polynomial": polynomial}, [table], notes, python)
+    return Report(data | {"polynomial": polynomial}, [table], notes, python, 1 if undefined else 0)
 
 
 def critical_points(text: str, lower: str, upper: str, plot: Path | None = None) -> Report:
@@ -102,7 +105,7 @@ def critical_points(text: str, lower: str, upper: str, plot: Path | None = None)
     data |= {"supremum": points.supremum, "certain": points.certain, "reasons": list(points.reasons)}
     notes = proof_notes(points)
     if plot is not None:
-        curve_with_points(f, a, b, points, f"{text}", name).savefig(plot)
+        curve_with_points(f, (a, b), points.x, points.fun, points.kind, text, name).savefig(plot)
         data, notes = data | {"plot": str(plot)}, [*notes, f"Picture: {plot}"]
     title = f"critical points of {text} on [{a:g}, {b:g}]"
     columns = [name, f"f({name})", f"f''({name})", "kind", "global"]

@@ -184,10 +184,11 @@ def _add_show(app: "Typer") -> None:
         at: Annotated[str | None, typer.Option(help="The point of the derivatives.")] = None,
         order: Annotated[int, typer.Option(help="The degree of the Taylor polynomial.")] = 4,
         plot: Annotated[Path | None, typer.Option(dir_okay=False, help="A file for a picture.")] = None,
+        page: Annotated[Path | None, typer.Option("--html", dir_okay=False, help="A file for an HTML page.")] = None,
         json: Annotated[bool, as_json] = False,
     ) -> None:
         """Everything about an expression: values, derivatives, critical points, area, Taylor polynomial."""
-        raise typer.Exit(answer(lambda: all_cards(expr, lower, upper, at, order, plot), json))
+        raise typer.Exit(answer(lambda: all_cards(expr, lower, upper, at, order, plot, page), json))
 
     @app.command("doctor")
     def doctor(json: Annotated[bool, as_json] = False) -> None:

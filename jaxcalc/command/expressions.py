@@ -100,7 +100,9 @@ class Expression:
     def python(self, names: Sequence[str] | None = None) -> str:
         """Returns the function of these variables as Python source that uses `jax` and `jnp`."""
         names = self.names if names is None else names
-        return f"lambda {', '.join(names)}: {as_python(self.text)}"
+        body = as_python(self.text)
+        # A number alone is no array; with a variable times 0 it is.
+        return f"lambda {', '.join(names)}: {body if self.names else f'{body} + 0 * {names[0]}'}"
 
     def vector_python(self, names: Sequence[str] | None = None) -> str:
         """Returns the function of the vector of these variables as Python source that uses `jax` and `jnp`."""

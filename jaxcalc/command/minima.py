@@ -228,7 +228,9 @@ def _row(x: Any, fun: Any, kind: str, count: Any) -> list:
 def _table(search: Search, rows: list) -> Table:
     title = f"minimise {search.expression.text}"
     title += "".join(f", subject to {one.text}" for one in search.constraints)
-    return Table(title, [*search.names, "f", "kind", "starts"], rows)
+    if any(row[-1] for row in rows):
+        return Table(title, [*search.names, "f", "kind", "starts"], rows)
+    return Table(title, [*search.names, "f", "kind"], [row[:-1] for row in rows])
 
 
 def _data(search: Search, rows: list) -> dict[str, Any]:

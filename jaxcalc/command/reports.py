@@ -53,7 +53,9 @@ class Report:
         from rich.text import Text
 
         for table in self.tables:
-            drawn = RichTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
+            # Apart, because a title in the table is wrapped to the table's width.
+            console.print(Text(table.title, style="bold"), soft_wrap=True)
+            drawn = RichTable(box=box.SIMPLE_HEAD)
             for k, column in enumerate(table.columns):
                 numeric = any(isinstance(row[k], float) for row in table.rows)
                 drawn.add_column(Text(column), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)

@@ -1,7 +1,8 @@
 """`jaxcalc show`: everything about one expression, a card each."""
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +10,25 @@ import numpy as np
 from jaxcalc.calculus.derivatives import derivative, hessian
 from jaxcalc.command import answers
 from jaxcalc.command.expressions import Expression
+from jaxcalc.command.page import report_page
+from jaxcalc.command.pictures import curve_with_points
 from jaxcalc.command.reports import Report, Table
 from jaxcalc.optimize.certify import certify
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS = 9
 
 
 def show(
-    text: str, lower: str = "-5", upper: str = "5", at: str | None = None, order: int = 4, plot: Path | None = None
+    text: str,
+    lower: str = "-5",
+    upper: str = "5",
+    at: str | None = None,
+    order: int = 4,
+    plot: Path | None = None,
+    page: Path | None = None,
 ) -> Report:
     """Returns all cards of an expression.
 
@@ -31,10 +43,33 @@ def show(
             the expression is finite.
         order: The degree of the polynomial.
         plot: The file for a picture.
+        page: The file for all cards as one HTML page, with the picture in it.
     """
-    expression = Expression(text)
-    if len(expression.names) > 1:
-        return _of_several(expression, at)
+    if len(Expression(text).names) > 1:
+        report, figure = _of_several(Expression(text), at), None
+    else:
+        report = _of_one(text, lower, upper, at, order)
+        figure = _picture(text, report) if plot or page else None
+    written = []
+    if plot is not None and figure is not None:
+        figure.savefig(plot)
+        written.append(f"Picture: {plot}")
+    if page is not None:
+        page.write_text(report_page(report, text, figure), encoding="utf-8")
+        written.append(f"Page: {page}")
+    return dataclasses.replace(report, notes=[*report.notes, *written])
+
+
+def _picture(text: str, report: Report) -> "Figure":
+    """Draws the curve of a report on one variable."""
+    expression, name = answers.one_variable(text)
+    found = report.data["critical_points"]
+    ends, points = (found["from"], found["to"]), (found["x"], found["fun"], found["kind"])
+    return curve_with_points(expression.function([name]), ends, *points, text, name)
+
+
+def _of_one(text: str, lower: str, upper: str, at: str | None, order: int) -> Report:
+    """Returns the cards of an expression of one variable."""
     answers.checked_order(order)
     expression, name = answers.one_variable(text)
     f = expression.function([name])
@@ -44,12 +79,14 @@ def show(
     values = Table(f"f({name}) = {text}", [name, f"f({name})", f"f'({name})"], rows)
     place = at if at is not None else repr(_somewhere_finite(x, y, float(f(0.0))))
     taylor = answers.taylor(text, place, order)
-    critical = answers.critical_points(text, lower, upper, plot)
+    critical = answers.critical_points(text, lower, upper)
     area = answers.integrate(text, lower, upper)
     data: dict[str, Any] = {"expression": text, "variable": name, "values": {"x": x, "f": y, "derivative": slopes}}
     data |= {"critical_points": critical.data, "integral": area.data, "taylor": taylor.data}
     cards = [values, *critical.tables, *area.tables, _derivatives(taylor.data, name)]
-    return Report(data, cards, [*critical.notes, *taylor.notes], critical.python)
+    return Report(
+        data, cards, [*critical.notes, *(f"integral: {note}" for note in area.notes), *taylor.notes], critical.python
+    )
 
 
 def _derivatives(taylor: dict[str, Any], name: str) -> Table:

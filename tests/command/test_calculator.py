@@ -41,7 +41,8 @@ def test_derivative():
     assert np.isclose(pasted(found), found["derivative"], rtol=1e-14)
     assert "3.151643664" in command("derivative", "x**2*sin(x)", "--at", "x=1.5").stdout
     assert answer("derivative", "-t**3", "--at", "-2")["derivative"] == -12.0
-    assert answer("derivative", "7", "--at", "1")["derivative"] == 0.0
+    assert pasted(answer("derivative", "7", "--at", "1")) == 0.0
+    assert answer("derivative", "log(x)", "--at", "0", code=1)["derivative"] == "inf"
 
 
 def test_gradient():
@@ -153,7 +154,7 @@ def test_fit_of_groups_of_different_lengths(tmp_path):
     assert "±" in command("fit", data, *options).stdout
 
 
-def test_show():
+def test_show(tmp_path):
     found = answer("show", "x**2*exp(-x)", "--from", 0, "--to", 4)
     assert np.allclose(found["critical_points"]["x"], [0, 2, 4])
     assert np.isclose(found["integral"]["value"], 2 - 26 * np.exp(-4.0))
@@ -161,6 +162,14 @@ def test_show():
     text = command("show", "log(x)").stdout
     for card in ("f(x) = log(x)", "critical points", "the integral of", "derivatives at", "roved", "As Python"):
         assert card in text
+    assert text.splitlines()[0] == "f(x) = log(x)"
+    page = tmp_path / "page.html"
+    command("show", "x**3 - x", "--html", page, "--plot", tmp_path / "curve.svg")
+    written = page.read_text()
+    assert written.count("<table>") == 4
+    assert written.count("<svg") == 1
+    assert "jc.critical_points(lambda x: x ** 3 - x, -5.0, 5.0)" in written
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
     found = answer("show", "x**2 - y**2")
     assert (found["kind"], found["hessian"]) == ("saddle", [[2.0, 0.0], [0.0, -2.0]])
 
