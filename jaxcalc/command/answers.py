@@ -1,7 +1,7 @@
 """The calculus of expressions: each function takes what the command line gives, and returns a `Report`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from jaxcalc.command.reports import Report, Table
 
 # Tracing and compiling take three times as long for each further order.
 HIGHEST_ORDER = 8
+# At which distances beside a point, as shares of its size, a jump of the derivative is looked for.
+NEAR, FAR = 1e-7, 1e-5
 
 
 def derivative(text: str, at: str, order: int = 1) -> Report:
@@ -34,8 +36,9 @@ def derivative(text: str, at: str, order: int = 1) -> Report:
     data = {"expression": text, "variable": name, "at": x, "order": order, "value": value, "derivative": slope}
     row = [x, value, slope] if order else [x, value]
     columns = [name, f"f({name})", head] if order else [name, f"f({name})"]
-    notes = _undefined(value, slope)
-    return Report(data, [Table(f"f({name}) = {text}", columns, [row])], notes, python, 1 if notes else 0)
+    undefined = _undefined(value, slope)
+    notes = undefined or _kink(f, x, order)
+    return Report(data, [Table(f"f({name}) = {text}", columns, [row])], notes, python, 1 if undefined else 0)
 
 
 def gradient(text: str, at: str) -> Report:
@@ -226,6 +229,19 @@ def _form(names: Sequence[str]) -> str:
 def _global_words(points: CriticalPoints) -> list[str]:
     pairs = zip(points.global_minimum, points.global_maximum, strict=True)
     return [" and ".join(w for w, holds in (("minimum", low), ("maximum", high)) if holds) for low, high in pairs]
+
+
+def _kink(f: Callable, x: float, order: int) -> list[str]:
+    """Returns a note if a derivative seems to jump at a point.
+
+    The difference of a smooth derivative between both sides shrinks with the distance; a jump remains.
+    """
+    slope, unit = derivative_of(f, order), max(1.0, abs(x))
+    left, right, far_left, far_right = np.asarray(slope(x + unit * np.array([-NEAR, NEAR, -FAR, FAR])))
+    jump, size = abs(right - left), abs(left) + abs(right)
+    if not jump > max(0.5 * abs(far_right - far_left), 1e-6 * size):
+        return []
+    return [f"Beside this point it is {left:.6g} on the left and {right:.6g} on the right: there may be no derivative."]
 
 
 def _undefined(*values: float) -> list[str]:

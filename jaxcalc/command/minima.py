@@ -1,5 +1,6 @@
 """`jaxcalc minimize`: an expression minimised from one start or from many, with and without constraints."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ def minimize(
         text: The expression.
         starts: From how many points of the box to descend.
         box: The box, "-2,2" for all variables or "x=-2:2,y=0:1".
-        start: The one start, "x=1,y=2"; by default the middle of the box, or 0.
+        start: The one start, "x=1,y=2"; by default a point of the box, or of 0 to 1.
         subject_to: Constraints, such as "x + y = 1" and "x**2 + y**2 <= 1".
 
     Raises:
@@ -143,7 +144,7 @@ def _from_one(search: Search, start: str | None) -> Report:
     if start is not None:
         x0 = places(start, search.names, "--from")
     else:
-        x0 = np.zeros(len(search.names)) if search.box is None else (search.box[0] + search.box[1]) / 2
+        x0 = _away_from_symmetry(*(search.box or (np.zeros(len(search.names)), np.ones(len(search.names)))))
     f, constraints = search.expression.of_vector(search.names), search.scipy_constraints()
     result: Any = minimize_one(f, jnp.asarray(x0), bounds=search.box, constraints=constraints)
     found = certify(f, result.x, bounds=search.box, constraints=constraints)
@@ -163,6 +164,12 @@ def _from_one(search: Search, start: str | None) -> Report:
     source = search.expression.vector_python(search.names)
     python = f"jc.minimize({source}, {array_source(x0)}{search.keywords()})"
     return Report(data, [_table(search, rows)], notes, python, 0 if data["success"] else 1)
+
+
+def _away_from_symmetry(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Returns a point of a box with another share of each side: at 0 and in the middle, slopes are often 0."""
+    golden = (math.sqrt(5) - 1) / 2
+    return lower + (upper - lower) * (np.arange(1, len(lower) + 1) * golden % 1)
 
 
 def _free_starts(search: Search, starts: int) -> Report:
@@ -227,7 +234,7 @@ def _row(x: Any, fun: Any, kind: str, count: Any) -> list:
 
 def _table(search: Search, rows: list) -> Table:
     title = f"minimise {search.expression.text}"
-    title += "".join(f", subject to {one.text}" for one in search.constraints)
+    title += ", subject to " * bool(search.constraints) + " and ".join(one.text for one in search.constraints)
     if any(row[-1] for row in rows):
         return Table(title, [*search.names, "f", "kind", "starts"], rows)
     return Table(title, [*search.names, "f", "kind"], [row[:-1] for row in rows])

@@ -43,7 +43,8 @@ def syntax_tree(text: str) -> ast.expr:
             warnings.simplefilter("ignore", SyntaxWarning)
             tree = ast.parse(bare.rstrip(), mode="eval").body
     except SyntaxError as error:
-        spot = min(max((error.offset or 1) - 1, 0), len(bare))
+        # The offset 0 stands for the end of the text.
+        spot = min(error.offset - 1 if error.offset else len(bare.rstrip()), len(bare))
         reason = (error.msg or "this is no expression").rstrip(".")
         if reason.startswith(("invalid decimal literal", "invalid syntax", "invalid imaginary")):
             reason = "this cannot be read; a product is written with *, as 2*x, and a power with **"

@@ -42,6 +42,10 @@ def test_derivative():
     assert "3.151643664" in command("derivative", "x**2*sin(x)", "--at", "x=1.5").stdout
     assert answer("derivative", "-t**3", "--at", "-2")["derivative"] == -12.0
     assert pasted(answer("derivative", "7", "--at", "1")) == 0.0
+    (note,) = answer("derivative", "abs(x) + x", "--at", 0)["notes"]
+    assert "0 on the left and 2 on the right" in note
+    for smooth, at in (("x**3", 0), ("sin(1000*x)", 0), ("cos(x)", 0), ("exp(50*x)", 1), ("x*abs(x)", 0)):
+        assert answer("derivative", smooth, "--at", at)["notes"] == []
     assert answer("derivative", "log(x)", "--at", "0", code=1)["derivative"] == "inf"
 
 
@@ -86,7 +90,8 @@ def test_minimize_from_one_start():
     assert np.allclose(list(found["minima"][0]["x"].values()), 1, atol=1e-4)
     assert found["minima"][0]["kind"] == "minimum"
     assert np.allclose(pasted(found).x, 1, atol=1e-4)
-    assert answer("minimize", "x**4 - x**2")["minima"][0]["kind"] == "maximum"
+    assert answer("minimize", "x**4 - x**2")["minima"][0]["kind"] == "minimum"
+    assert answer("minimize", "x**4 - x**2", "--from", "x=0")["minima"][0]["kind"] == "maximum"
     assert answer("minimize", "a + b", "--from", "a=0,b=0", code=1)["success"] is False
 
 
