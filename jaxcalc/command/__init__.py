@@ -1,1 +1,1 @@
-"""The `jaxcalc` command: the demo, and the comparison of optimisers on handwritten digits."""
+"""The `jaxcalc` command: a calculator, the demo, the comparison of optimisers on handwritten digits, and streams."""

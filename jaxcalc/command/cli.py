@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxcalc import plots, problems
 from jaxcalc._version import __version__
-from jaxcalc.command import demo, digit_comparison, streams
+from jaxcalc.command import calculator, demo, digit_comparison, streams
 from jaxcalc.command.page import page
 from jaxcalc.core.platform import device_name
 from jaxcalc.engine.status import Status
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def application() -> "Typer":
-    """Returns the command as an application of typer: demo, compare, bench, run, resume, status."""
+    """Returns the command as an application of typer: the demo, comparisons, streams and the calculator."""
     import typer
     from rich.console import Console
 
@@ -105,6 +105,7 @@ def application() -> "Typer":
     _add_compare(app)
     _add_bench(app)
     streams.add_commands(app)
+    calculator.add_commands(app)
     return app
 
 

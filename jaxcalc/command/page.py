@@ -1,9 +1,10 @@
-"""A comparison of optimisers as one self-contained HTML page."""
+"""Self-contained HTML pages: of a comparison of optimisers, and of an answer of the calculator."""
 
 import html
 import io
 from typing import TYPE_CHECKING
 
+from jaxcalc.command.reports import IMPORTS, Report, shown
 from jaxcalc.network.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -31,14 +32,42 @@ def page(comparison: Comparison, title: str, about: str, pictures: dict[str, "Fi
     """
     heads, lines = comparison.table()
     drawn = {"Loss curves and learning rates": comparison.plot(), **(pictures or {})}
-    rows = [_cells("th", heads), *(_cells("td", line) for line in lines)]
+    rows = [cells("th", heads), *(cells("td", line) for line in lines)]
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(about)}</p>",
         f'<div class="wide"><table>\n{"".join(f"<tr>{row}</tr>" + chr(10) for row in rows)}</table></div>',
         *(f'<p class="note">{html.escape(note)}</p>' for note in comparison.notes()),
-        *(f"<h2>{html.escape(head)}</h2>\n<figure>{_svg(figure)}</figure>" for head, figure in drawn.items()),
+        *(f"<h2>{html.escape(head)}</h2>\n<figure>{svg(figure)}</figure>" for head, figure in drawn.items()),
     ]
+    return _document(title, parts)
+
+
+def report_page(report: Report, title: str, figure: "Figure | None" = None) -> str:
+    """Returns the HTML of an answer of the calculator: its tables, its notes, its Python lines, and a figure.
+
+    Args:
+        report: The answer.
+        title: The heading.
+        figure: A figure to follow the heading.
+    """
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    if figure is not None:
+        parts.append(f"<figure>{svg(figure)}</figure>")
+    for table in report.tables:
+        rows = [cells("th", list(table.columns)), *(cells("td", list(map(shown, row))) for row in table.rows)]
+        body = "".join(f"<tr>{row}</tr>\n" for row in rows)
+        parts.append(f'<h2>{html.escape(table.title)}</h2>\n<div class="wide"><table>\n{body}</table></div>')
+    parts += [f'<p class="note">{html.escape(note)}</p>' for note in report.notes]
+    if report.python:
+        parts.append(
+            f'<h2>As Python</h2>\n<pre class="wide">{html.escape(IMPORTS)}\n{html.escape(report.python)}</pre>'
+        )
+    return _document(title, parts)
+
+
+def _document(title: str, parts: list[str]) -> str:
+    """Returns the HTML document of a body's parts."""
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
@@ -48,12 +77,12 @@ def page(comparison: Comparison, title: str, about: str, pictures: dict[str, "Fi
     )
 
 
-def _cells(tag: str, texts: list[str]) -> str:
+def cells(tag: str, texts: list[str]) -> str:
     """Returns the texts as cells of a table row, with the tag "th" or "td"."""
     return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
 
 
-def _svg(figure: "Figure") -> str:
+def svg(figure: "Figure") -> str:
     """Returns the figure as an <svg> element, without the XML declaration that comes before it in a file."""
     file = io.StringIO()
     figure.savefig(file, format="svg")

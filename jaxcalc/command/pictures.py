@@ -1,0 +1,60 @@
+"""The picture of an expression: its curve with the critical points marked by kind."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcalc.plots import COLOURS, blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKERS = {"minimum": "v", "maximum": "^", "inflection": "s", "degenerate": "x"}
+
+
+def curve_with_points(
+    f: Callable, ends: tuple[float, float], x: np.ndarray, fun: np.ndarray, kind: Sequence[str], title: str, name: str
+) -> "Figure":
+    """Draws a curve and its critical points; an infinite side ends a little beyond the last point.
+
+    Args:
+        f: The function of one number.
+        ends: The ends of the interval, may be infinite.
+        x: The critical points, (k,).
+        fun: Their values, (k,).
+        kind: Their kinds, k words of `CriticalPoints.kind`.
+        title: The title.
+        name: The name of the variable.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    left, right = _range(*ends, x)
+    along = np.linspace(left, right, 800)
+    figure = blank_figure(7.5, 4.8)
+    axes = figure.add_subplot(title=title, xlabel=name, ylabel=f"f({name})", xlim=(left, right))
+    y = np.asarray(jax.vmap(f)(jnp.asarray(along)), float)
+    axes.plot(along, np.where(np.isfinite(y), y, np.nan), color="#555555", linewidth=1.8)
+    for k, one in enumerate(sorted(set(kind))):
+        chosen = np.array([each == one for each in kind])
+        marker = MARKERS[one.removeprefix("endpoint ")]
+        axes.scatter(x[chosen], fun[chosen], marker=marker, color=COLOURS[k], s=60, label=one, zorder=3, clip_on=False)
+    if kind:
+        axes.legend(frameon=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _range(lower: float, upper: float, x: np.ndarray) -> tuple[float, float]:
+    """Returns finite ends of a picture."""
+    inner = x[np.isfinite(x)]
+    low, high = (float(inner.min()), float(inner.max())) if inner.size else (0.0, 0.0)
+    low = min(low, upper) if math.isfinite(upper) else low
+    high = max(high, lower) if math.isfinite(lower) else high
+    margin = 0.5 * (high - low) or 5.0
+    return (lower if math.isfinite(lower) else low - margin), (upper if math.isfinite(upper) else high + margin)
