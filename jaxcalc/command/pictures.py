@@ -43,11 +43,25 @@ def curve_with_points(
         chosen = np.array([each == one for each in kind])
         marker = MARKERS[one.removeprefix("endpoint ")]
         axes.scatter(x[chosen], fun[chosen], marker=marker, color=COLOURS[k], s=60, label=one, zorder=3, clip_on=False)
+    axes.set_ylim(*_visible(y, fun))
     if kind:
         axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _visible(y: np.ndarray, fun: np.ndarray) -> tuple[float | None, float | None]:
+    """Returns the ends of the vertical axis where poles would hide the rest of the curve, else None."""
+    finite = y[np.isfinite(y)]
+    if not finite.size:
+        return None, None
+    low, high = np.quantile(finite, [0.05, 0.95])
+    if np.ptp(finite) <= 20 * (high - low) or high == low:
+        return None, None
+    shown = [low, high, *fun[np.isfinite(fun)]]
+    margin = 0.1 * (max(shown) - min(shown))
+    return float(min(shown) - margin), float(max(shown) + margin)
 
 
 def _range(lower: float, upper: float, x: np.ndarray) -> tuple[float, float]:
