@@ -75,6 +75,8 @@ def _of_one(text: str, lower: str, upper: str, at: str | None, order: int) -> Re
     f = expression.function([name])
     x = _grid(answers.bound(lower, "--from"), answers.bound(upper, "--to"))
     y, slopes = (np.asarray(each) for each in (jnp.vectorize(f)(x), derivative(f)(x)))
+    if not np.any(np.isfinite(y)):
+        raise ValueError(f"{text} is finite nowhere between {x[0]:g} and {x[-1]:g}: choose another --from and --to.")
     rows = [[float(each) for each in row] for row in zip(x, y, slopes, strict=True)]
     values = Table(f"f({name}) = {text}", [name, f"f({name})", f"f'({name})"], rows)
     place = at if at is not None else repr(_somewhere_finite(x, y, float(f(0.0))))

@@ -208,6 +208,7 @@ def test_the_command_computes_in_double_precision_and_leaves_the_caller_alone():
         (("gradient", "x*y", "--at", "1,2"), "name=number"),
         (("integrate", "x", "--from", "0", "--to", "b"), "--to:"),
         (("critical-points", "x", "--from", 1, "--to", 0), "lower"),
+        (("show", "sqrt(x - 100)"), "choose another --from and --to"),
         (("minimize", "x", "--starts", 5), "--box"),
         (("minimize", "x", "--box", "2,1", "--starts", 5), "below"),
         (("minimize", "x", "--box", "-1,1", "--starts", 5, "--from", "x=0"), "one of the two"),
