@@ -49,8 +49,8 @@ PyTree = Any
 # A queue gets the least of these numbers of lanes that holds it, so that most queues share their programs; a longer one
 # gets the loop at once, as does one whose lanes hold more bytes.
 WIDTHS, MOST_BYTES = (1, 16, 128, 1024), 2**23
-# So many calls of a function with one problem, or with several, are driven from the host; then the loop is compiled.
-CALLS_OF_ONE, CALLS_OF_MANY = 2, 8
+# So many calls of a function with arguments of one form are driven from the host; then the loop is compiled.
+CALLS = 8
 # A call that takes more steps is given to the loop, from its start.
 MOST_STEPS = 2000
 # An evaluation of more operations is compiled with all of the compiler's optimisations.
@@ -156,8 +156,7 @@ def solved_by_steps(
         return None, None
     plans, key = _plans.setdefault(loop, {}), _key(queue, options, single)
     plan = plans.get(key)
-    most = CALLS_OF_ONE if single else CALLS_OF_MANY
-    if plan is not None and callback is None and (not plan.is_quick or plan.calls >= most):
+    if plan is not None and callback is None and (not plan.is_quick or plan.calls >= CALLS):
         return None, plan
     if not all(map(is_at_hand, jax.tree.leaves(queue))):
         return None, None

@@ -76,7 +76,7 @@ class TestCallback:
 
     def test_errors(self):
         with pytest.raises(TypeError, match="callback must be a function"):
-            jc.minimize(rosenbrock, STARTS[0], callback=3)
+            jc.minimize(rosenbrock, STARTS[0], callback=3)  # pyright: ignore[reportArgumentType]
         with pytest.raises(TypeError, match="cannot do: leave it out"):
             jax.jit(lambda x: jc.minimize(rosenbrock, x, callback=print).x)(STARTS[0])
 

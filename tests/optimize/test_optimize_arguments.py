@@ -95,7 +95,6 @@ def fails(call, says):
         ({"jac": "2-point"}, "leave jac out"),
         ({"hess": lambda x: x}, 'leave hess out; method="trust_region"'),
         ({"hessp": lambda x, p: x}, "trust_ncg"),
-        ({"callback": print}, "history=k"),
         ({"constraints": [{"type": "eq"}]}, r"constraints\[0\] is a dict with the keys \['type'\]"),
         ({"options": {"maxcor": 5}}, r"jaxcalc.methods.lbfgs\(history"),
         ({"options": {"ftol": 1e-9}}, "write ftol="),
@@ -126,6 +125,7 @@ def test_keywords_of_scipy_that_mean_the_same():
         result = jc.minimize(rosenbrock, start, **nothing, **keywords)
         assert jax.tree.all(jax.tree.map(np.array_equal, result, usual))
     sides: Any = (-jnp.ones(2), jnp.ones(2))
+    fails(lambda: jc.minimize_many(rosenbrock, start[None], callback=print), "for one problem, takes callback=")
     fails(lambda: jc.multistart(rosenbrock, sides, jac=True), "value alone")
     fails(lambda: jc.multistart(rosenbrock, sides, workers=3), "unexpected keyword argument")
 
