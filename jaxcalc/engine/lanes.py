@@ -34,6 +34,8 @@ PyTree = Any
 
 # The share of lanes that may stand finished before they are refilled.
 IDLE_SHARE = 0.08
+# The share of an evaluation's working set that fused operations leave in memory.
+MATERIALISED = 0.75
 
 
 class Lanes(NamedTuple):
@@ -176,8 +178,9 @@ class Engine(NamedTuple):
         def evaluate(state: Any, args: Any, scale: Array | None) -> Any:
             return self.family.evaluate_at(needs, needs.points(state), args, shared, scale)
 
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.result))
-        size += working_set(evaluate, lane.state, lane.args, lane.scale)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
+        held = working_set(evaluate, lane.state, lane.args, lane.scale)
+        size += MATERIALISED * (held - sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.state)))
         budget, count = lane_budget(), self.problem.rows
         width = 2 ** round(math.log2(min(budget.lanes, max(16, budget.bytes / size))))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
