@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxcalc.core.platform import without_recomputation
 from jaxcalc.core.programs import compiled
-from jaxcalc.engine.interruption import Interrupted
+from jaxcalc.engine.interruption import Interrupted, listening
 from jaxcalc.engine.lanes import Carry, Engine
 from jaxcalc.engine.padding import first_rows, is_at_hand
 from jaxcalc.engine.problem import Options, Problem
@@ -58,8 +58,10 @@ def solved_in_spans(
     carry = _blank(shapes)
     step_time, steps = _step_times.get(program), 0
     try:
-        with _line(count, progress) as show:
+        with _line(count, progress) as show, listening() as is_interrupted:
             while not _has_ended(carry, count):
+                if is_interrupted():
+                    raise KeyboardInterrupt
                 steps = int(carry.steps)
                 more = FIRST_STEPS if step_time is None else max(1, int(SPAN / step_time))
                 began = time.perf_counter()
@@ -119,7 +121,7 @@ def _with_the_rest(carry: Carry, queue: Problem) -> OptimizeResult:
 @contextmanager
 def _line(count: int, shown: bool) -> Iterator[Callable[[Any], None]]:
     """Yields a function of the rows' statuses that shows how many problems have ended and how many have converged."""
-    with tqdm(total=count, unit=" problems", unit_scale=True, disable=not shown, leave=False) as line:
+    with tqdm(total=count, unit=" problems", unit_scale=True, disable=not shown) as line:
 
         def show(status: Any) -> None:
             if shown:

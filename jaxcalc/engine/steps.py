@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import traced
 from jaxcalc.core.tracing import own_promotion, reverse_mode
 from jaxcalc.engine.family.family import Family
-from jaxcalc.engine.interruption import Interrupted
+from jaxcalc.engine.interruption import Interrupted, listening
 from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
 from jaxcalc.engine.latch import as_rows
 from jaxcalc.engine.padding import is_at_hand
@@ -171,6 +171,15 @@ def solved_by_steps(
     return _driven(plan, queue, options, 0 if single else slice(queue.rows), callback), plan
 
 
+def _until_interrupted(steps: Iterable[Lanes]) -> Iterator[Lanes]:
+    """Yields what `steps` does; raises KeyboardInterrupt after the step in which Ctrl-C has been pressed."""
+    with listening() as is_interrupted:
+        for lanes in steps:
+            yield lanes
+            if is_interrupted():
+                raise KeyboardInterrupt
+
+
 def _key(queue: Problem, options: Options, single: bool) -> Hashable:
     """Returns what tells queues of different plans apart: of many problems the lanes, not their number."""
     own, structure = jax.tree.flatten((queue.x0, queue.args, queue.box, queue.scale, queue.shared, queue.method))
@@ -189,7 +198,7 @@ def _driven(
     lanes: Lanes | None = None
     nit = 0
     try:
-        for lanes in steps:
+        for lanes in _until_interrupted(steps):
             if not np.any(np.asarray(lanes.result.status) == RUNNING):
                 return _result(plan, lanes, which)
             if callback is not None and (now := int(lanes.result.nit[0])) > nit:
