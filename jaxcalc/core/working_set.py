@@ -16,6 +16,11 @@ def working_set(function: Callable, *inputs: Any) -> int:
     return _most_alive(jax.make_jaxpr(function)(*inputs).jaxpr)
 
 
+def bytes_of(tree: Any) -> int:
+    """Returns the bytes of all arrays of a tree, of which shapes suffice."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def _most_alive(jaxpr: Any) -> int:
     """Returns the peak of the arrays that are alive in a jaxpr, its inputs included."""
     last_use: dict[Any, int] = {}

@@ -18,7 +18,7 @@ from jax import Array
 
 from jaxcalc.core.platform import lane_budget
 from jaxcalc.core.shards import varying_axes, varying_over
-from jaxcalc.core.working_set import working_set
+from jaxcalc.core.working_set import bytes_of, working_set
 from jaxcalc.engine import latch
 from jaxcalc.engine.convergence import Lane, outcome
 from jaxcalc.engine.family.family import Family
@@ -178,9 +178,9 @@ class Engine(NamedTuple):
         def evaluate(state: Any, args: Any, scale: Array | None) -> Any:
             return self.family.evaluate_at(needs, needs.points(state), args, shared, scale)
 
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((lane.state, lane.result)))
+        size = bytes_of((lane.state, lane.result))
         held = working_set(evaluate, lane.state, lane.args, lane.scale)
-        size += MATERIALISED * (held - sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lane.state)))
+        size += MATERIALISED * (held - bytes_of(lane.state))
         budget, count = lane_budget(), self.problem.rows
         width = 2 ** round(math.log2(min(budget.lanes, max(16, budget.bytes / size))))
         # Few problems need few lanes, in whole vectors where there is more than one of them.

@@ -107,7 +107,7 @@ def _blank(shapes: Carry) -> Carry:
 
 
 def _with_the_rest(carry: Carry, queue: Problem) -> OptimizeResult:
-    """Returns the rows, with the starts of problems that have not ended, or where their lanes stand."""
+    """Returns the rows, with the starts of problems that have not ended."""
     rows = jax.tree.map(np.array, carry.results)
     waits = rows.status == RUNNING
     for row, start in zip(jax.tree.leaves(rows.x), jax.tree.leaves(queue.x0), strict=True):

@@ -32,6 +32,7 @@ from jaxcalc.core.kernels import inlined
 from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import traced
 from jaxcalc.core.tracing import own_promotion, reverse_mode
+from jaxcalc.core.working_set import bytes_of
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.interruption import Interrupted, listening
 from jaxcalc.engine.lanes import Lanes, Start, advanced, loaded
@@ -229,8 +230,7 @@ def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> 
         plan = Plan(function, family, jax.eval_shape(as_floating, x0))
         method = family.sized(queue.method)
         lanes = jax.eval_shape(lambda: method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(lanes))
-    plan.is_quick = single or size * _width(queue.rows) <= MOST_BYTES
+    plan.is_quick = single or bytes_of(lanes) * _width(queue.rows) <= MOST_BYTES
     return plan
 
 

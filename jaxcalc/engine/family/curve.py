@@ -74,8 +74,8 @@ class Curve(Residual):
 
         def residuals(p: Array, own: Setting, points: Points, others: Points, common: Setting) -> Residuals:
             points = points.completed(others)
-            weights = common.weights if own.weights is None else own.weights
-            f_scale = common.f_scale if own.f_scale is None else own.f_scale
+            setting = own.completed(common)
+            weights = setting.weights
             misfit = values_of(fun, points.x, p, points.y.shape) - points.y
             if points.whitening is not None:
                 # The whitening joins points, so that a missing one has to be taken out before.
@@ -83,7 +83,7 @@ class Curve(Residual):
                 misfit = jnp.sum(points.whitening * misfit, axis=1)
             elif points.sigma is not None:
                 misfit = misfit / points.sigma
-            return as_residuals(misfit, weights, f_scale, common.loss)
+            return as_residuals(misfit, weights, setting.f_scale, setting.loss)
 
         return residuals
 
@@ -97,7 +97,7 @@ class CountCurve(Residual):
 
         def counts(p: Array, own: Setting, points: Points, others: Points, common: Setting) -> Counts:
             points = points.completed(others)
-            weights = common.weights if own.weights is None else own.weights
+            weights = own.completed(common).weights
             mean = values_of(fun, points.x, p, points.y.shape)
             if jnp.iscomplexobj(mean):
                 raise TypeError("the mean of counts must be real; the model returned complex values.")

@@ -40,6 +40,11 @@ class Setting:
     f_scale: Any = None
     loss: str = dataclasses.field(default="linear", metadata={"static": True})
 
+    def completed(self, common: "Setting") -> "Setting":
+        """Returns the setting of one problem, with what problems share where it has none of its own."""
+        weights = common.weights if self.weights is None else self.weights
+        return Setting(weights, common.f_scale if self.f_scale is None else self.f_scale, common.loss)
+
 
 def with_setting(fun: Callable) -> Callable:
     """Returns (x, own, *args, *shared, common) -> fun(x, *args, *shared) as `Residuals`; own, common are settings."""
@@ -47,9 +52,8 @@ def with_setting(fun: Callable) -> Callable:
     def residuals(x: PyTree, own: Setting, *inputs: Any) -> Residuals:
         *others, common = inputs
         output = fun(x, *others)
-        weights = common.weights if own.weights is None else own.weights
-        f_scale = common.f_scale if own.f_scale is None else own.f_scale
-        return as_residuals(output, weights, f_scale, common.loss)
+        setting = own.completed(common)
+        return as_residuals(output, setting.weights, setting.f_scale, setting.loss)
 
     return residuals
 
