@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.programs import compiled
-from jaxcalc.core.tracing import is_transformed, own_promotion, reverse_mode
+from jaxcalc.core.tracing import Traced, is_transformed, own_promotion, reverse_mode
 from jaxcalc.engine.batching import closed_over, refilling
 from jaxcalc.engine.certificate import Certificate, certificates
 from jaxcalc.engine.family.family import Family
@@ -23,7 +23,7 @@ from jaxcalc.engine.padding import first_rows, padded_queue
 from jaxcalc.engine.problem import Options, Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.spans import loop_options, solved_in_spans
-from jaxcalc.engine.steps import Traced, prepared, solved_by_steps
+from jaxcalc.engine.steps import solved_by_steps
 from jaxcalc.methods.box import Box
 
 
@@ -149,7 +149,7 @@ def _certify(functions: Sequence[Callable], options: Options, problem: Problem) 
 
 def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
-    closed, problem = closed_over(prepared(options.family, fun), problem)
+    closed, problem = closed_over(options.family.prepared(fun), problem)
     own = [True] * len(problem.args) + [False] * len(problem.shared)
 
     def solve(own, problem):

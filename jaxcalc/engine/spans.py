@@ -24,7 +24,6 @@ from jaxcalc.engine.padding import first_rows, is_at_hand
 from jaxcalc.engine.problem import Options, Problem
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import RUNNING, Status, is_success
-from jaxcalc.engine.steps import prepared
 from jaxcalc.methods.method import Method
 
 # Seconds of a span, and steps of the first one, whose length is not known yet.
@@ -94,7 +93,7 @@ def _span(functions: Sequence[Callable], options: Options, queue: Problem, carry
 
 
 def _engine(functions: Sequence[Callable], options: Options, queue: Problem) -> Engine:
-    family = options.family.for_queue(prepared(options.family, functions[0]), queue, options.has_aux)
+    family = options.family.for_queue(options.family.prepared(functions[0]), queue, options.has_aux)
     return Engine.of(family, queue, options.history, options.starts)
 
 

@@ -22,7 +22,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -31,7 +30,7 @@ from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.kernels import inlined
 from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import traced
-from jaxcalc.core.tracing import own_promotion, reverse_mode
+from jaxcalc.core.tracing import Traced, own_promotion, reverse_mode
 from jaxcalc.core.working_set import bytes_of
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.interruption import Interrupted, listening
@@ -72,26 +71,6 @@ class Form:
 
     def __hash__(self) -> int:
         return hash(self._key)
-
-
-class Traced:
-    """The function that a family takes, as its trace: calling it runs no code of the user's."""
-
-    def __init__(self, function: Callable, x0: PyTree, args: tuple, shared: tuple):
-        """Traces the function at the shapes of one problem."""
-        trace = jax.make_jaxpr(function, return_shape=True)
-        self._closed, output = trace(jax.eval_shape(as_floating, x0), *args, *shared)
-        self._output = jax.tree.structure(output)
-
-    def __call__(self, *inputs: Any) -> Any:
-        """Evaluates the trace."""
-        outputs = jax.core.eval_jaxpr(self._closed.jaxpr, self._closed.consts, *jax.tree.leaves(inputs))
-        return jax.tree.unflatten(self._output, map(jnp.asarray, outputs))
-
-
-def prepared(family: type[Family], fun: Callable) -> Callable:
-    """Returns the function that a family takes, made of the user's; a trace is one already."""
-    return fun if isinstance(fun, Traced) else family.prepared(fun)
 
 
 class Plan:

@@ -20,6 +20,10 @@ def rates(x, t, y):
     return x[0] * jnp.exp(-x[1] * t) - y
 
 
+def sum_of_fourths(x):
+    return jnp.sum((x - 2) ** 4)
+
+
 def in_the_loop(call):
     """Under `jax.jit` a call is always the loop."""
     return jax.jit(call)()
@@ -127,3 +131,33 @@ def test_the_loop_takes_over_what_comes_back():
     results = [jc.minimize(fun, np.zeros(2)) for _ in range(steps.CALLS + 2)]
     assert all(result.success for result in results)
     np.testing.assert_allclose(results[0].x, results[-1].x, atol=1e-9)
+
+
+def decay(t, a, k):
+    return a * jnp.exp(-k * t)
+
+
+def on_the_circle(x):
+    return jnp.sum(x**2) - 1
+
+
+T = np.linspace(0, 3, 8)
+Y = (1.5 + STARTS[:, :1] / 4) * np.exp(-(1 + STARTS[:, 1:2] / 4) * T)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jc.least_squares(rates, np.ones(2), (T, Y[0])),
+        lambda: jc.least_squares_many(rates, np.ones((20, 2)), (np.tile(T, (20, 1)), Y)),
+        lambda: jc.curve_fit(decay, T, Y, np.ones((20, 2))).result,
+        lambda: jc.minimize(sum_of_fourths, STARTS[0], constraints={"type": "eq", "fun": on_the_circle}),
+    ],
+    ids=["least_squares", "least_squares_many", "curve_fit", "constraints"],
+)
+def test_the_loop_takes_over_in_every_family(call, monkeypatch):
+    monkeypatch.setattr(steps, "CALLS", 1)
+    first, *others = [call() for _ in range(3)]
+    for later in others:
+        np.testing.assert_array_equal(later.status, first.status)
+        np.testing.assert_allclose(later.x, first.x, rtol=1e-4, atol=1e-6)

@@ -69,7 +69,7 @@ class Curve(Residual):
     """model(x, *p), whose differences to the data, in units of their standard errors, are the residuals."""
 
     @staticmethod
-    def prepared(fun: Callable) -> Callable:
+    def made_of(fun: Callable) -> Callable:
         """Returns (p, own setting, own points, common points, common setting) -> the residuals of a model `fun`."""
 
         def residuals(p: Array, own: Setting, points: Points, others: Points, common: Setting) -> Residuals:
@@ -92,7 +92,7 @@ class CountCurve(Residual):
     """model(x, *p), the mean of counts with a Poisson distribution, whose likelihood is maximised."""
 
     @staticmethod
-    def prepared(fun: Callable) -> Callable:
+    def made_of(fun: Callable) -> Callable:
         """Returns (p, own setting, own points, common points, common setting) -> the `Counts` of a model `fun`."""
 
         def counts(p: Array, own: Setting, points: Points, others: Points, common: Setting) -> Counts:

@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.shards import type_of_one
+from jaxcalc.core.tracing import Traced
 from jaxcalc.engine.linear_solves import Matvec, positive_definite
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
@@ -101,8 +102,13 @@ class Family(abc.ABC):
         x0, args = type_of_one((problem.x0, problem.args))
         return cls(fun, x0, args, problem.shared, has_aux)
 
+    @classmethod
+    def prepared(cls, fun: Callable) -> Callable:
+        """Returns the function that the family takes, made of the user's; a trace is of such a function already."""
+        return fun if isinstance(fun, Traced) else cls.made_of(fun)
+
     @staticmethod
-    def prepared(fun: Callable) -> Callable:
+    def made_of(fun: Callable) -> Callable:
         """Returns the function that the family takes, made of the user's: the same, unless overridden."""
         return fun
 

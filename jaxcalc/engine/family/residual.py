@@ -101,7 +101,7 @@ class Residual(Family):
     judges_small_changes = True
 
     @staticmethod
-    def prepared(fun: Callable) -> Callable:
+    def made_of(fun: Callable) -> Callable:
         """Returns fun with settings; see `with_setting`."""
         return with_setting(fun)
 
