@@ -1,4 +1,9 @@
-"""Test configuration: double precision, and a compilation cache that outlives the run."""
+"""Test configuration: double precision, a compilation cache that outlives the run, and a compiler in a hurry.
+
+Most of the tests' time is the compiler's. XLA's older emitters of fusions compile the loops in half of the time, so all
+tests use them unless the environment says `AS_USERS_COMPILE=1`. `make test` says so for the tests of what is promised
+to the last bit, `make test-all` for all tests.
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +11,10 @@ from pathlib import Path
 import jax
 import pytest
 
+# XLA reads its flags once in a process, before the first computation, and ends the process at unknown ones.
+QUICK = "--xla_cpu_use_fusion_emitters=false"
+if not os.environ.get("AS_USERS_COMPILE") and jax.__version__.startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '').replace(QUICK, '')} {QUICK}".strip()
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -51,6 +51,7 @@ def test_it_writes_the_table_the_pictures_and_one_page(tmp_path):
         assert imread(folder / f"{name}.png")[..., :3].std() > 0.05
 
 
+@pytest.mark.slow
 def test_mnist_files_take_the_place_of_the_digits(tmp_path):
     write_mnist(tmp_path, train=10_040, test=20, packed=True)
     result = command("--mnist", str(tmp_path), "--output", str(tmp_path / "out"), "--batch-size", "8", *SMALL, *ONE)

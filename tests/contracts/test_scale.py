@@ -103,6 +103,7 @@ def test_what_is_no_scale_is_refused(scale, error, match):
         jc.minimize(lambda x: jnp.sum(x**2), jnp.zeros(2), scale=scale)
 
 
+@pytest.mark.slow
 def test_a_bad_scale_of_one_problem_is_its_status():
     scale = jnp.ones((6, 4)).at[2, 1].set(-1.0).at[4, 0].set(jnp.nan)
     # The last one does not depend on the variable without a scale.
@@ -146,6 +147,7 @@ def test_single_precision():
     assert result.success.all()
 
 
+@pytest.mark.slow
 def test_derivatives_and_vmap():
     def fun(x, a):
         return jnp.sum((x * jnp.array([1e3, 1.0]) - a) ** 2) + jnp.sum(x**4)

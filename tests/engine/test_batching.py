@@ -97,6 +97,7 @@ class TestWhatAFunctionClosesOver:
         nested = [jax.vmap(jax.vmap(f, (None, 0, 0, 0)), (0, None, None, None)) for f in (self.solve, self.formula)]
         np.testing.assert_allclose(jax.jit(nested[0])(*self.inputs), nested[1](*self.inputs), atol=1e-6)
 
+    @pytest.mark.slow
     def test_differentiated(self):
         each = jax.vmap(jax.grad(lambda a, *others: self.solve(a, *others) ** 2))(*self.inputs)
         together = jax.grad(lambda a, *others: jnp.sum(jax.vmap(self.solve)(a, *others) ** 2))(*self.inputs)
@@ -104,6 +105,7 @@ class TestWhatAFunctionClosesOver:
         np.testing.assert_allclose(together, each, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_mapped_solve():
     def mapped(b):
         return jax.vmap(lambda x0, b: solve(x0, b).fun)(STARTS, b)

@@ -56,6 +56,7 @@ class TestRidge:
         exact = jax.hessian(lambda p: formula(p) @ jnp.arange(4.0))(PENALTY)
         np.testing.assert_allclose(ours, exact, atol=1e-8)
 
+    @pytest.mark.slow
     def test_the_value_and_its_second_derivative(self):
         value, gradient = jax.value_and_grad(lambda p: fit(p).fun)(PENALTY)
         np.testing.assert_allclose(value, ridge(formula(PENALTY), PENALTY, X, Y))
@@ -74,6 +75,7 @@ class TestRidge:
         exact = jax.jacrev(lambda p, t: jax.vmap(lambda y: formula(p, X, y))(t), (0, 1))(PENALTY, targets)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, exact)
 
+    @pytest.mark.slow
     def test_products_alone_lead_to_the_same(self, monkeypatch):
         monkeypatch.setattr(linear_solves, "MOST_DENSE", 0)
         fun = lambda w, penalty: ridge(w, penalty, X, Y)  # noqa: E731
@@ -114,6 +116,7 @@ class TestAgainstFiniteDifferences:
         results = jc.minimize_many(functions, starts, [(tilt,) for tilt in tilts], gtol=1e-8)
         return [(result.x[0], result.fun[0]) for result in results], results
 
+    @pytest.mark.slow
     def test_ten_problems(self):
         assert len(self.problems) == 10
         tilts = []
@@ -137,6 +140,7 @@ def tilted(fun, x, t):
     return fun(x) + jnp.sum(t * x)
 
 
+@pytest.mark.slow
 def test_against_an_unrolled_loop():
     def cost(x, a):
         return jnp.sum(jnp.cosh(x - a)) + 0.1 * jnp.sum(x) ** 2
@@ -189,6 +193,7 @@ class TestWhatIsNotKnown:
 
     # Products alone solve what is singular but consistent, and cannot see a saddle beside their way.
     @pytest.mark.parametrize(("most_dense", "cases"), [(256, [0, 1, 2, 3, 4]), (0, [0, 1, 3])])
+    @pytest.mark.slow
     def test_degenerate_minima(self, most_dense, cases, monkeypatch):
         monkeypatch.setattr(linear_solves, "MOST_DENSE", most_dense)
         count = len(cases)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxcalc as jc
@@ -47,6 +48,7 @@ def test_with_respect_to_data_weights_and_shared_arrays():
     check(jax.jit(lambda: jax.jvp(many, (Y[0], W, T), tangents)[1])(), jax.jvp(exact, (Y[0], W, T), tangents)[1])
 
 
+@pytest.mark.slow
 def test_the_cost_the_residuals_and_a_bound():
     bounds = lambda b: (jnp.array([-jnp.inf, b]), None)  # noqa: E731
     held = lambda b: fit(Y[0], bounds=bounds(b))  # noqa: E731
@@ -57,6 +59,7 @@ def test_the_cost_the_residuals_and_a_bound():
         np.testing.assert_allclose(tangent[name], slope, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_missing_points_that_are_nan():
     """Their derivative is zero, and they do no harm to that of the others, whatever the mode."""
     w, y = W.at[3].set(0.0), Y[0].at[3].set(jnp.nan)
@@ -69,6 +72,7 @@ def test_missing_points_that_are_nan():
         check(ours[:, kept], jax.jacrev(lambda y, kept=kept: exact(y, W[kept], T[kept]))(Y[0][kept]))
 
 
+@pytest.mark.slow
 def test_under_vmap_and_shard_map():
     slope = jax.vmap(jax.grad(lambda y: fit(y).x[1]))
     mesh, rows = Mesh(np.array(jax.devices()), "devices"), PartitionSpec("devices")

@@ -53,6 +53,7 @@ def test_x_and_value_of_a_quadratic(mode: Any):
     agree(ours, mode(lambda *args: (formula(*args), value(*args)), (0, 1))(CENTRES[0], CURVATURE))
 
 
+@pytest.mark.slow
 def test_mapped_and_many():
     exact = jax.vmap(jax.jacrev(formula, (0, 1)), (0, None))(CENTRES, CURVATURE)
     ours: Any = jax.jacrev(lambda *args: solve(*args).x, (0, 1))

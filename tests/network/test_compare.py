@@ -114,6 +114,7 @@ def test_shuffling_uses_every_sample_at_most_once_an_epoch():
     assert (rows[0] != rows[1]).any()
 
 
+@pytest.mark.slow
 def test_sgd_by_hand_and_optax_s_give_the_same_curves():
     both = compared({"by hand": lambda rate: jc.sgd(rate, 0.9, True), "optax": lambda rate: optax.sgd(rate, 0.9, True)})
     np.testing.assert_array_equal(both.runs["by hand"].train, both.runs["optax"].train)
@@ -172,6 +173,7 @@ def test_without_validation_the_training_loss_chooses_and_it_says_so():
     assert "no validation data" in str(found)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_recorded_and_harms_no_other():
     cost = jc.network.supervised(NET.apply, jc.network.cross_entropy, l2=0.01)  # the squares overflow
     alone = compared({"sgd": jc.sgd}, cost=cost, learning_rates=[0.01, 0.1])

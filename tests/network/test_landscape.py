@@ -73,6 +73,7 @@ def test_filters_have_the_lengths_of_the_solution_s():
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.slow
 def test_a_slice_is_the_cost_along_its_directions(dimensions):
     params, batch = NET.init(jax.random.key(0)), data()
     slice_ = jc.loss_landscape(COST, params, batch, dimensions=dimensions, points=5, span=0.5)

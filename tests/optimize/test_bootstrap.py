@@ -40,6 +40,7 @@ def test_cases_are_weights(fit):
         found.confidence_interval(method="bca")
 
 
+@pytest.mark.slow
 def test_bca_is_scipy_s():
     """The mean of skewed data: with thousands of resamples both intervals agree up to the resampling's noise."""
     y = np.random.default_rng(0).exponential(size=40)

@@ -162,6 +162,7 @@ def test_third_derivatives_that_do_not_exist_matter_only_on_the_way():
     assert certificate.min_eigenvalue == certificate.max_eigenvalue == 2
 
 
+@pytest.mark.slow
 def test_derivatives_that_contradict_the_values_are_said():
     """JAX's rules are wrong at single points: beta's logarithm at (1, 1), sinc next to 0, the norm at 0."""
 

@@ -45,6 +45,7 @@ def assert_close(pcov, expected):
 
 class TestAgainstScipy:
     @pytest.mark.parametrize("absolute", [False, True])
+    @pytest.mark.slow
     def test_standard_errors_of_each_point(self, absolute):
         fit = jc.curve_fit(decay, T, DATA, START, sigma=SIGMA, absolute_sigma=absolute)
         assert fit.success.all()

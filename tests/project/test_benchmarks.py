@@ -233,6 +233,7 @@ def test_performance_profile():
     assert profiles == {"A": ([1, 1, 2], [1 / 3, 2 / 3, 1]), "B": ([1, 2], [1 / 3, 2 / 3])}
 
 
+@pytest.mark.slow
 def test_a_tiny_sweep_by_the_command_and_its_comparison(tmp_path, monkeypatch, capsys):
     pytest.importorskip("typer")
     from typer.testing import CliRunner

@@ -48,6 +48,7 @@ def test_bootstrap(capsys):
     assert "mean radius        from +" in printed
 
 
+@pytest.mark.slow
 def test_ridge_penalties(capsys):
     pytest.importorskip("sklearn")
     chosen, losses = run("ridge_penalties")
@@ -57,6 +58,7 @@ def test_ridge_penalties(capsys):
     assert "ten, by descent" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ten_functions_at_once(capsys):
     results = run("ten_functions_at_once")
     lowest = [result.fun[result.success].min() for result in results]

@@ -185,12 +185,14 @@ class TestDerivatives:
         slopes = jax.grad(lambda a, b, c: integrate(decay, a, b, c).value, (0, 1, 2))(1.0, 0.0, 1.0)
         assert_allclose(slopes, [-math.exp(-1), 1.0, 1 - 2 / math.e], rtol=1e-12)
 
+    @pytest.mark.slow
     def test_many_parameters_and_many_integrals(self):
         p = {"c": jnp.array([1.0, 2.0]), "k": 3}
         f = lambda x, p: p["c"] * x ** p["k"]  # noqa: E731
         found = jax.jacrev(lambda c: integrate(f, 0.0, 1.0, ({**p, "c": c},)).value)(p["c"])
         assert_allclose(found, np.eye(2) / 4, atol=1e-14)
 
+    @pytest.mark.slow
     def test_antiderivative_is_differentiable_in_its_anchor(self):
         assert_allclose(jax.grad(lambda at: antiderivative(jnp.exp, at)(1.0))(0.5), -math.exp(0.5), rtol=1e-14)
         assert_allclose(jc.derivative(antiderivative(jnp.exp), 3)(0.5), math.exp(0.5), rtol=1e-14)
@@ -251,6 +253,7 @@ class TestShapes:
         gc.collect()
         assert gone() is None
 
+    @pytest.mark.slow
     def test_what_f_closes_over_may_be_mapped_and_whole_numbers(self):
         over = lambda n: integrate(lambda x: x**n, 0.0, 1.0).value  # noqa: E731
         assert_allclose(jax.vmap(over)(jnp.arange(1, 4)), [1 / 2, 1 / 3, 1 / 4], rtol=1e-14)
@@ -322,6 +325,7 @@ class TestBoxes:
         found = integrate_box(lambda x: x[0] * x[1], jnp.array([1.0, 0.0]), jnp.array([0.0, 2.0]))
         assert_allclose(found.value, -1.0, rtol=1e-13)
 
+    @pytest.mark.slow
     def test_derivatives_are_integrals_over_faces_and_of_the_derivative(self):
         f = lambda x, c: jnp.exp(c * x[0]) * x[1] ** 2  # noqa: E731
         value = jax.jit(lambda lower, upper, c: integrate_box(f, lower, upper, c, limit=128).value)

@@ -64,6 +64,7 @@ def test_missing_points_are_noticed_and_a_boundary_without_a_sign_says_nothing()
     assert (cut.expected_sum, cut.consistent) == (None, None)
 
 
+@pytest.mark.slow
 def test_too_few_starts_are_noticed():
     lower, upper = jnp.zeros(4), jnp.full(4, 10.0)
     found = jc.all_critical_points(shekel, (lower, upper), starts=8)
@@ -73,6 +74,7 @@ def test_too_few_starts_are_noticed():
     check(shekel, found)
 
 
+@pytest.mark.slow
 def test_degenerate_points_none_at_all_and_pytrees():
     found = jc.all_critical_points(lambda x: x["a"] ** 2 + jnp.sum(x["b"]), ({"a": -1.0, "b": jnp.zeros(1)}, 1.0))
     assert found.fun.shape == (0,)

@@ -89,6 +89,7 @@ def agrees_with_its_counts(minima):
     ("fun", "known", "size", "dtype"),
     [(a_plain, PLAINS, 2, jnp.float64), pytest.param(a_surface, SURFACES, 4, jnp.float32, marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_each_plain_is_one_minimum_and_estimates_follow_from_the_counts(fun, known, size, dtype):
     box = jnp.full(size, -2.0, dtype), jnp.full(size, 2.0, dtype)
     for kind, (form, expected) in enumerate(known.items()):
