@@ -15,8 +15,8 @@ from jaxcalc.core.arguments import as_tuple, whole_number
 PyTree = Any
 
 FORMS = (
-    "problems is an array (N, ...) of starts, a tuple (x0, args), a mapping with the entry 'x0', or a function "
-    "chunk(start, stop) -> (x0, args)"
+    "problems is an array (N, ...) of starts, a tuple (x0, args), a mapping or a table with the entry 'x0', or a "
+    "function chunk(start, stop) -> (x0, args)"
 )
 # A function or a reference whose pickle is longer than this holds data, which the workers are then sent row by row.
 MOST_BYTES_OF_A_REFERENCE = 100_000
@@ -137,8 +137,8 @@ def as_problems(given: Any, fun: Callable, count: int | None, own: Sequence[Any]
     """Returns the source of what the caller gave as problems.
 
     Args:
-        given: An array of starts, a tuple (x0, args) or (x0, a, b, ...), a mapping or a group of Zarr or HDF5 with
-            the entry "x0", or a function chunk(start, stop).
+        given: An array of starts, a tuple (x0, args) or (x0, a, b, ...), a mapping, a group of Zarr or HDF5 or a
+            table with the entry "x0", or a function chunk(start, stop).
         fun: The user's function, whose parameters' names tell in which order it takes the entries of a mapping.
         count: The number of problems, which only a function needs.
         own: The entries of options that each problem has of its own.
@@ -151,8 +151,8 @@ def as_problems(given: Any, fun: Callable, count: int | None, own: Sequence[Any]
         if count is None:
             raise ValueError("count, the number of problems, must be given where problems is a function.")
         return Maker(given, whole_number("count", count), tuple(own))
-    if _is_mapping(given):
-        rows = _of_mapping(given, fun)
+    if (names := _names(given)) is not None:
+        rows = _of_mapping(given, names, fun)
     elif isinstance(given, tuple) and given and not hasattr(given, "_fields"):
         x0, *others = given
         rows = Rows(x0, as_tuple(others[0]) if len(others) == 1 else tuple(others))
@@ -199,14 +199,18 @@ def _length(leaf: Any) -> int | None:
     return len(leaf) if hasattr(leaf, "__len__") else None
 
 
-def _is_mapping(given: Any) -> bool:
-    """Returns whether the arrays have names: a dict, or a group of Zarr or HDF5."""
-    return isinstance(given, Mapping) or (hasattr(given, "keys") and not hasattr(given, "shape"))
+def _names(given: Any) -> list[str] | None:
+    """Returns the names of the arrays in a dict, a group of Zarr or HDF5, or a table with the column x0; else None."""
+    if isinstance(given, Mapping) or (hasattr(given, "keys") and not hasattr(given, "shape")):
+        return list(map(str, given.keys()))
+    # Columns are named by Arrow's `column_names`, and by the `columns` of pandas and polars.
+    columns = getattr(given, "column_names", getattr(given, "columns", None))
+    names = None if columns is None or callable(columns) else list(map(str, columns))
+    return names if names and "x0" in names else None
 
 
-def _of_mapping(given: Any, fun: Callable) -> Rows:
+def _of_mapping(given: Any, names: list[str], fun: Callable) -> Rows:
     """Returns the rows of a mapping: "args" after "x0", or what fun's parameters of the same names take."""
-    names = list(map(str, given.keys()))
     if "x0" not in names:
         raise TypeError(f"{FORMS}; the mapping has the entries {', '.join(names)}, but no 'x0'.")
     others = [name for name in names if name != "x0"]
@@ -217,8 +221,8 @@ def _of_mapping(given: Any, fun: Callable) -> Rows:
         others = [name for name in parameters if name in others]
     elif not isinstance(given, dict):
         raise TypeError(
-            f"the group of problems has the arrays {', '.join(others)} beside x0, but fun's parameters after x are "
-            f"{', '.join(parameters) or 'none'}: the names must be those of parameters, since a group has no order."
+            f"the group or table of problems has {', '.join(others)} beside x0, but fun's parameters after x are "
+            f"{', '.join(parameters) or 'none'}: the names must be those of parameters, whose order decides."
         )
     return Rows(given["x0"], tuple(given[name] for name in others))
 

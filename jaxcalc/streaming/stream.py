@@ -69,9 +69,10 @@ def minimize_stream(
     Args:
         fun: A JAX-traceable function fun(x, *args, *shared) of one problem that returns one real number.
         problems: The starts and what problems have of their own: an array x0 (N, ...); a tuple (x0, args), as
-            `minimize_many` takes them; a mapping with "x0" and entries that are named as fun's parameters; or a
-            function chunk(start, stop) -> (x0, args). Arrays are anything that can be sliced by problem: NumPy arrays
-            and maps of files, arrays of Zarr and HDF5, columns of tables. Rows are read a chunk at a time.
+            `minimize_many` takes them; a mapping, a group of Zarr or HDF5 or a table with "x0" and entries that are
+            named as fun's parameters; or a function chunk(start, stop) -> (x0, args). Arrays are anything that can be
+            sliced by problem: NumPy arrays and maps of files, arrays of Zarr and HDF5, columns of pandas, polars and
+            Arrow. Rows are read a chunk at a time.
         store: The folder for the results, or a `jaxcalc.streaming.MemoryStore`.
         shared: What all problems share, without a problem axis, given to fun after args.
         method: As in `minimize_many`, with bounds, scale, gtol, maxiter, maxfev, ftol, xtol, lanes, history and

@@ -84,9 +84,23 @@ def test_every_kind_of_source(tmp_path, in_memory):
     }
     pandas = pytest.importorskip("pandas")
     kinds["table"] = (pandas.DataFrame(X0, index=np.arange(N) + 5), pandas.Series(C, index=np.arange(N)[::-1]))
+    kinds["columns"] = pandas.DataFrame({"c": C, "x0": list(X0)})
     for name, problems in kinds.items():
         count = {"count": N} if callable(problems) else {}
         assert same(stream(problems, jc.streaming.MemoryStore(), **count), in_memory), name
+
+
+@pytest.mark.parametrize("package", ["h5py", "polars", "pyarrow"])
+def test_sources_of_other_packages(package, tmp_path, in_memory):
+    module = pytest.importorskip(package)
+    if package == "h5py":
+        source = module.File(tmp_path / "problems.h5", "w")
+        source["x0"], source["c"] = X0, C
+    else:
+        source = {"polars": "DataFrame", "pyarrow": "table"}[package]
+        source = getattr(module, source)({"x0": X0.tolist(), "c": C})
+    for problems in (source, (source["x0"], source["c"])):
+        assert same(stream(problems, jc.streaming.MemoryStore()), in_memory)
 
 
 def test_pytrees_and_options_of_each_problem():
