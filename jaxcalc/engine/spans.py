@@ -8,16 +8,15 @@ import dataclasses
 import functools
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jaxcalc.core.platform import without_recomputation
 from jaxcalc.core.programs import compiled
+from jaxcalc.core.progress import progress_line
 from jaxcalc.engine.interruption import Interrupted, listening
 from jaxcalc.engine.lanes import Carry, Engine
 from jaxcalc.engine.padding import first_rows, is_at_hand
@@ -57,7 +56,7 @@ def solved_in_spans(
     carry = _blank(shapes)
     step_time, steps = _step_times.get(program), 0
     try:
-        with _line(count, progress) as show, listening() as is_interrupted:
+        with progress_line(count, progress) as show, listening() as is_interrupted:
             while not _has_ended(carry, count):
                 if is_interrupted():
                     raise KeyboardInterrupt
@@ -66,7 +65,8 @@ def solved_in_spans(
                 began = time.perf_counter()
                 carry = jax.block_until_ready(program(options, queue, carry, np.int32(steps + more)))
                 step_time = (time.perf_counter() - began) / max(1, int(carry.steps) - steps)
-                show(carry.results.status)
+                if progress:
+                    show(*_ended_and_converged(carry.results.status, count))
     except KeyboardInterrupt:
         raise Interrupted(first_rows(_with_the_rest(carry, queue), count)) from None
     if steps and step_time is not None:  # the first span held the compilation
@@ -81,6 +81,11 @@ def loop_options(method: Method) -> dict[str, Any] | None:
 
 def _has_ended(carry: Carry, count: int) -> bool:
     return int(carry.head) >= count and not np.any(np.asarray(carry.lanes.result.status) == RUNNING)
+
+
+def _ended_and_converged(status: Any, count: int) -> tuple[int, int]:
+    codes = np.asarray(status)[:count]
+    return int(np.sum(codes != RUNNING)), int(np.sum(is_success(codes)))
 
 
 def _begun(functions: Sequence[Callable], options: Options, queue: Problem) -> Carry:
@@ -115,19 +120,3 @@ def _with_the_rest(carry: Carry, queue: Problem) -> OptimizeResult:
         leaf[waits] = np.nan
     rows.status[waits] = Status.INTERRUPTED
     return jax.device_put(rows)
-
-
-@contextmanager
-def _line(count: int, shown: bool) -> Iterator[Callable[[Any], None]]:
-    """Yields a function of the rows' statuses that shows how many problems have ended and how many have converged."""
-    with tqdm(total=count, unit=" problems", unit_scale=True, disable=not shown) as line:
-
-        def show(status: Any) -> None:
-            if shown:
-                codes = np.asarray(status)[:count]
-                ended = int(np.sum(codes != RUNNING))
-                converged = int(np.sum(is_success(codes)))
-                line.set_postfix_str(f"{100 * converged / max(1, ended):.1f} % converged", refresh=False)
-                line.update(ended - line.n)
-
-        yield show

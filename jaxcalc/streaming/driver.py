@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
+from jaxcalc.core.progress import progress_line
 from jaxcalc.streaming.executors import Processes, Threads, cores, processes, threads
 from jaxcalc.streaming.problems import Maker, Table
 from jaxcalc.streaming.store import StoreError
@@ -202,16 +203,11 @@ def reporting(progress: Any, count: int, solved: int) -> Iterator[Callable[[Prog
     if not progress:
         yield lambda _: None
         return
-    from tqdm import tqdm
-
     shown = progress == "always" or sys.stderr.isatty()
-    with tqdm(total=count, initial=solved, unit="problem", unit_scale=True, disable=not shown, smoothing=0.1) as bar:
+    with progress_line(count, shown, solved) as line:
 
         def show(state: Progress) -> None:
-            fresh = state.solved - solved
-            share = f"{100 * state.successes / fresh:.1f} % converged" if fresh else ""
             failed = f", {state.failed_chunks} chunks failed" if state.failed_chunks else ""
-            bar.set_postfix_str(share + failed, refresh=False)
-            bar.update(state.solved - bar.n)
+            line(state.solved, state.successes, failed)
 
         yield show
