@@ -11,8 +11,9 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C, with what had been solved until then.
 
     Attributes:
-        result: As the call would have returned it. Problems that had not ended have the status INTERRUPTED, and their
-            start as x: the same call with `result.x` for x0 solves them, and ends at once at those that are solved.
+        result: As the call would have returned it. Problems that had not ended have the status INTERRUPTED, and as x
+            where they stood, or their start: the same call with `result.x` for x0 solves them, and ends at once at
+            those that are solved.
     """
 
     def __init__(self, result: Any):

@@ -18,6 +18,7 @@ from jaxcalc.engine.batching import closed_over, refilling
 from jaxcalc.engine.certificate import Certificate, certificates
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.implicit import differentiable
+from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.lanes import Engine
 from jaxcalc.engine.padding import first_rows, padded_queue
 from jaxcalc.engine.problem import Options, Problem, Tolerances
@@ -44,11 +45,20 @@ def solve_one(
     loop = compiled(_solve_one, [fun], compiler_options=loop_options(problem.method))
     problem = problem._replace(tolerances=problem.tolerances.in_one_form(1))
     result, plan = solved_by_steps(loop, fun, problem, options, single=True, callback=callback)
-    if result is None and plan is not None:
-        if plan.loop is None:
-            plan.loop = jax.jit(_of_trace(plan.function, options), compiler_options=loop_options(problem.method))
-        return plan.loop(problem)
-    return loop(options, problem) if result is None else result
+    if result is not None:
+        return result
+    if plan is None:
+        return loop(options, problem)
+    if not plan.is_quick:  # a long way, on which Ctrl-C is to be heard
+        try:
+            rows = solved_in_spans(plan.function, _queue_of_one(problem), 1, options, progress=False)
+        except Interrupted as end:
+            raise Interrupted(_first_row(end.result)) from None
+        if rows is not None:
+            return _first_row(rows)
+    if plan.loop is None:
+        plan.loop = jax.jit(_of_trace(plan.function, options), compiler_options=loop_options(problem.method))
+    return plan.loop(problem)
 
 
 def solve_all(
@@ -116,8 +126,15 @@ def _of_trace(function: Traced, options: Options) -> Callable[[Problem], Optimiz
 
 def _solve_one(functions: Sequence[Callable], options: Options, problem: Problem) -> OptimizeResult:
     """Solves the problem in one lane; `problem.args` has no problem axis, so the lane shares it."""
-    queue = problem._replace(x0=jax.tree.map(lambda leaf: leaf[None], problem.x0), args=(), shared=problem.args)
-    return jax.tree.map(lambda leaf: leaf[0], _solve(functions[0], options, queue))
+    return _first_row(_solve(functions[0], options, _queue_of_one(problem)))
+
+
+def _first_row(rows: OptimizeResult) -> OptimizeResult:
+    return jax.tree.map(lambda leaf: leaf[0], rows)
+
+
+def _queue_of_one(problem: Problem) -> Problem:
+    return problem._replace(x0=jax.tree.map(lambda leaf: leaf[None], problem.x0), args=(), shared=problem.args)
 
 
 def _solve_all(functions: Sequence[Callable], options: Options, problems: list[Problem]) -> list[OptimizeResult]:

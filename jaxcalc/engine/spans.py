@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcalc.core.platform import without_recomputation
@@ -68,7 +69,8 @@ def solved_in_spans(
                 if progress:
                     show(*_ended_and_converged(carry.results.status, count))
     except KeyboardInterrupt:
-        raise Interrupted(first_rows(_with_the_rest(carry, queue), count)) from None
+        results = compiled(_handed_in, [fun])(options, queue, carry)
+        raise Interrupted(first_rows(_with_starts(results, queue), count)) from None
     if steps and step_time is not None:  # the first span held the compilation
         _step_times[program] = step_time
     return first_rows(carry.results, count)
@@ -110,9 +112,17 @@ def _blank(shapes: Carry) -> Carry:
     return carry._replace(lanes=lanes, results=dataclasses.replace(carry.results, status=status))
 
 
-def _with_the_rest(carry: Carry, queue: Problem) -> OptimizeResult:
-    """Returns the rows, with the starts of problems that have not ended."""
-    rows = jax.tree.map(np.array, carry.results)
+def _handed_in(functions: Sequence[Callable], options: Options, queue: Problem, carry: Carry) -> OptimizeResult:
+    """Returns the rows, with where the lanes stand that are under way."""
+    result = carry.lanes.result
+    status = jnp.where(result.status == RUNNING, Status.INTERRUPTED, result.status)
+    lanes = carry.lanes._replace(result=dataclasses.replace(result, status=status))
+    return _engine(functions, options, queue).hand_in(lanes, carry.results)
+
+
+def _with_starts(results: OptimizeResult, queue: Problem) -> OptimizeResult:
+    """Returns the rows, with the starts of problems that no lane has taken yet."""
+    rows = jax.tree.map(np.array, results)
     waits = rows.status == RUNNING
     for row, start in zip(jax.tree.leaves(rows.x), jax.tree.leaves(queue.x0), strict=True):
         row[waits] = np.asarray(start)[waits]

@@ -49,9 +49,30 @@ def test_ctrl_c_loses_nothing_that_is_solved(monkeypatch):
     left = np.asarray(result.status == jc.Status.INTERRUPTED)
     assert result.status.shape == (len(many),)
     assert left.any()
-    np.testing.assert_array_equal(result.x[left], many[left])
+    waits = left & np.asarray(result.nfev == 0)
+    assert waits.any()
+    np.testing.assert_array_equal(result.x[waits], many[waits])
+    under_way = left & ~waits
+    assert 0 < under_way.sum() <= 64
+    np.testing.assert_allclose(result.fun[under_way], jax.vmap(rosenbrock)(result.x[under_way]), rtol=1e-6, atol=1e-12)
     assert not np.isnan(result.fun[~left]).any()
     assert jc.minimize_many(rosenbrock, STARTS, lanes=64).success.all(), "the process is as healthy as before"
+
+
+def test_ctrl_c_is_heard_on_the_long_way_of_one_problem():
+    def run(maxiter):
+        return jc.minimize(rosenbrock, STARTS[0], method=jc.methods.gradient_descent(1e-9), maxiter=maxiter)
+
+    assert run(3000).nit == 3000
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(jc.Interrupted) as caught:
+        run(10**9)
+    timer.join()
+    result = caught.value.result
+    assert result.status == jc.Status.INTERRUPTED
+    assert result.x.shape == (3,)
+    assert result.fun < rosenbrock(STARTS[0])
 
 
 class TestCallback:
