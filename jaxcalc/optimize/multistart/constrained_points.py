@@ -9,7 +9,6 @@ function apart tells these apart too: this function rises between two of them. V
 allows, cost nothing.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -81,9 +80,7 @@ class ConstrainedBlocks(Blocks):
         box, gtol = jax.tree.map(lambda side: side[None], self._box), self.tolerances["gtol"]
 
         def certified(x: Any, own: tuple, shared: tuple) -> Certificate:
-            return solve.certify(
-                self._whole, ConstrainedFamily, x, (None, *own), (*shared, self._common), box, gtol
-            )
+            return solve.certify(self._whole, ConstrainedFamily, x, (None, *own), (*shared, self._common), box, gtol)
 
         return self._by_blocks(AT_ONCE, certified, x, problem)
 
