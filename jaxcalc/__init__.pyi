@@ -52,6 +52,7 @@ from .optimize.multistart.stationary_points import CriticalSet as CriticalSet
 from .optimize.multistart.stationary_points import all_critical_points as all_critical_points
 from .optimize.path import gradient_descent as gradient_descent
 from .optimize.standard_errors import standard_errors as standard_errors
+from .optimize.terms import l1 as l1
 from .streaming import xarray as xarray
 from .streaming.results import StreamResults as StreamResults
 from .streaming.results import open_results as open_results

@@ -165,7 +165,7 @@ def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:
     if bounds is None or not jax.tree.leaves(bounds):
         return Box()
     lower, upper = (
-        _side(f"bounds{label}[{k}]", side, infinite, x0, batch)
+        in_form_of(f"bounds{label}[{k}]", side, infinite, x0, batch)
         for k, (side, infinite) in enumerate(zip(bounds, (-jnp.inf, jnp.inf), strict=True))
     )
     jax.tree_util.tree_map_with_path(partial(_check_order, label), lower, upper)
@@ -260,7 +260,7 @@ def scales(label: str, scale: Any, x0: Any, batch: bool) -> Any:
     """Returns the scale of the variables in the form and dtypes of x0, leaves (N, ...) or, where shared, (1, ...)."""
     if not jax.tree.leaves(scale):
         return None
-    scale = _side(f"scale{label}", scale, 1.0, x0, batch)
+    scale = in_form_of(f"scale{label}", scale, 1.0, x0, batch)
 
     def check(path, leaf):
         if len(leaf) == 1 and not isinstance(leaf, Tracer):
@@ -273,8 +273,11 @@ def scales(label: str, scale: Any, x0: Any, batch: bool) -> Any:
     return scale
 
 
-def _side(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
-    """Returns a side of the bounds, or a scale, in the form of x0; None stands for `missing`, one number for all."""
+def in_form_of(name: str, side: Any, missing: float, x0: Any, batch: bool) -> Any:
+    """Returns a side of the bounds, or what is given like one, in the form of x0, leaves (N, ...) or (1, ...).
+
+    None stands for `missing`, one number for all.
+    """
     if isinstance(side, list | tuple) and isinstance(x0, jax.Array):
         side = jnp.asarray(side)
     try:

@@ -11,11 +11,12 @@ from jaxcalc.optimize.arguments import box, problem_count, scales, tolerance, to
 from jaxcalc.optimize.constraints import checked, common_numbers, constrained_method, with_constraints
 from jaxcalc.optimize.scipy_keywords import as_scipy_calls
 from jaxcalc.optimize.starts import one_start, solve_queue
+from jaxcalc.optimize.terms import split
 
 
 def minimize_constrained(
     fun: Callable, x0: Any, constraints: Any, options: Options, *, args: Any, method: Any, bounds: Any, scale: Any,
-    ctol: Any, callback: Any = None, **given: Any,
+    ctol: Any, callback: Any = None, terms: Any = None, **given: Any,
 ) -> ConstrainedResult:  # fmt: skip
     """Minimises one function under constraints; the arguments are those of `minimize`, x0 as arrays."""
     parts, several = checked(constraints)
@@ -30,12 +31,14 @@ def minimize_constrained(
     )
     whole = with_constraints(fun, parts, several, options.has_aux)
     options = options._replace(family=ConstrainedFamily)
-    return solve_one(whole, problem, options, as_scipy_calls(callback))  # pyright: ignore[reportReturnType]
+    calls = as_scipy_calls(callback)
+    whole, problem, back = split(whole, problem, terms, has_aux=options.has_aux, batch=False, starts=None)
+    return back(solve_one(whole, problem, options, calls and (lambda result: calls(back(result)))))
 
 
 def minimize_many_constrained(
     fun: Any, constraints: Any, options: Options, *, x0: Any, args: Any, shared: Any, method: Any, bounds: Any,
-    scale: Any, ctol: Any, starts: Any = None, progress: bool = False, **given: Any,
+    scale: Any, ctol: Any, starts: Any = None, progress: bool = False, terms: Any = None, **given: Any,
 ) -> ConstrainedResult:  # fmt: skip
     """Minimises many problems of one function under constraints; the arguments are those of `minimize_many`."""
     if isinstance(fun, list | tuple):
@@ -58,4 +61,5 @@ def minimize_many_constrained(
     )
     whole = with_constraints(fun, parts, several, options.has_aux)
     options = options._replace(family=ConstrainedFamily)
-    return solve_queue(whole, problem, options, progress, starts)  # pyright: ignore[reportReturnType]
+    whole, problem, back = split(whole, problem, terms, has_aux=options.has_aux, batch=True, starts=starts)
+    return back(solve_queue(whole, problem, options, progress, starts))

@@ -17,6 +17,7 @@ from jaxcalc.optimize.constraints import asks_for_nothing
 from jaxcalc.optimize.devices import as_devices, shared_out
 from jaxcalc.optimize.scipy_keywords import as_scipy_calls, translated
 from jaxcalc.optimize.starts import one_start, solve_queue
+from jaxcalc.optimize.terms import split
 
 if TYPE_CHECKING:
     import optax
@@ -30,6 +31,7 @@ def minimize(
     method: "str | Method | optax.GradientTransformation | None" = None,
     bounds: Any = None,
     constraints: Any = (),
+    terms: Any = None,
     scale: Any = None,
     gtol: float | Array | None = None,
     maxiter: int | Array | None = None,
@@ -63,6 +65,8 @@ def minimize(
             a list of them. g takes what fun takes, or x alone, and returns a number or an array; with "args" in the
             dict it takes x and these. lb = ub is an equality, infinite sides are none. g may be evaluated where other
             constraints do not hold, never outside the bounds. Of at most 64 variables.
+        terms: What is added to fun and has kinks: `jaxcalc.l1(penalty)`, with which variables end at exactly zero, or a
+            list of such terms. `result.fun` includes them, `result.jac` is the gradient of fun alone.
         scale: The size of a typical change of each variable, in the forms of a side of the bounds, positive, None being
             1: the method works with x / scale, which helps where variables are of very different sizes. Rounded to a
             power of two. What gtol, bounds and the result mean does not change; xtol is about x / scale.
@@ -117,7 +121,7 @@ def minimize(
     if not asks_for_nothing(constraints):
         arguments = {"args": args, "method": method, "bounds": bounds, "scale": scale, "ctol": ctol}
         options = _options(history, has_aux, unconverged)
-        return minimize_constrained(fun, x0, constraints, options, callback=callback, **arguments, **given)
+        return minimize_constrained(fun, x0, constraints, options, callback=callback, terms=terms, **arguments, **given)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
@@ -126,7 +130,9 @@ def minimize(
         scale=scales("", scale, x0, batch=False),
         tolerances=tolerances("", None, **given),
     )
-    return solve_one(fun, problem, _options(history, has_aux, unconverged), as_scipy_calls(callback))
+    fun, problem, back = split(fun, problem, terms, has_aux=has_aux, batch=False, starts=None)
+    options, calls = _options(history, has_aux, unconverged), as_scipy_calls(callback)
+    return back(solve_one(fun, problem, options, calls and (lambda result: calls(back(result)))))
 
 
 def minimize_many(
@@ -138,6 +144,7 @@ def minimize_many(
     method: Any = None,
     bounds: Any = None,
     constraints: Any = (),
+    terms: Any = None,
     scale: Any = None,
     gtol: Any = None,
     maxiter: Any = None,
@@ -179,6 +186,7 @@ def minimize_many(
             moved onto the box. lower = upper fixes a variable.
         constraints: What x has to obey besides, as in `minimize`, the same for all problems: g takes what fun takes, so
             that what differs between problems goes into args. Not with a list of functions.
+        terms: What is added to fun and has kinks, as in `minimize`; not with a list of functions.
         scale: The size of a typical change of each variable, in the forms of a side of the bounds; see `minimize`.
         gtol: The promise of SUCCESS, in units of f / x, a number or one for each problem (N,); by default 1e-5 in
             float64 and 1e-3 in float32.
@@ -240,14 +248,18 @@ def minimize_many(
     if not asks_for_nothing(constraints):
         if devices is not None:
             raise ValueError("devices do not share out problems with constraints; leave devices out.")
-        extra = {"starts": starts, "progress": progress}
+        extra = {"starts": starts, "progress": progress, "terms": terms}
         return minimize_many_constrained(fun, constraints, options, ctol=ctol, **extra, **given)
+    if terms is not None and (devices is not None or isinstance(fun, list | tuple)):
+        raise ValueError("terms belong to one function on one device: leave devices out, and call for each function.")
     if devices is not None:
         if isinstance(fun, list | tuple):
             raise ValueError("devices share out the problems of one function; fun is a list of functions.")
         return shared_out(functions[0], _queue("", **given), options, as_devices(devices))
     if not isinstance(fun, list | tuple):
-        return solve_queue(functions[0], _queue("", starts, **given), options, progress, starts)
+        queue = _queue("", starts, **given)
+        whole, queue, back = split(functions[0], queue, terms, has_aux=options.has_aux, batch=True, starts=starts)
+        return back(solve_queue(whole, queue, options, progress, starts))
     if starts is not None:
         raise ValueError("starts belong to the problems of one function; fun is a list of functions.")
     count = len(functions)

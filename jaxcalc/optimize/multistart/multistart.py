@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
@@ -22,7 +23,9 @@ from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
+from jaxcalc.optimize.arguments import chosen_method, search_box, tolerance, tolerances
+from jaxcalc.optimize.constraints import asks_for_nothing, constrained_method
+from jaxcalc.optimize.multistart.constrained_points import ConstrainedBlocks
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
 from jaxcalc.optimize.multistart.plains import merged_on_plains
 from jaxcalc.optimize.multistart.points import ROUND, Blocks, Data, Ends, joined
@@ -45,13 +48,15 @@ def multistart(
     shared: Any = (),
     starts: Any = 1024,
     seed: int = 0,
-    method: "str | Method | optax.GradientTransformation" = "bfgs",
+    method: "str | Method | optax.GradientTransformation | None" = None,
+    constraints: Any = (),
     scale: Any = None,
     many: bool = False,
     canonical: Callable | None = None,
     gtol: float | None = None,
     maxiter: int | None = None,
     maxfev: int = 200_000,
+    ctol: float | None = None,
     **scipy: Any,
 ) -> Any:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
@@ -84,6 +89,10 @@ def multistart(
             axis, leaves (N, ...).
         seed: Of all that is drawn: the same seed gives the same answer.
         method: The method of the descents, as in `minimize`.
+        constraints: What x has to obey besides, as in `minimize`. Starts may violate them. Only points that violate
+            them by at most ctol count as minima: if no descent ended in one, the one row of the result is the end with
+            the least violation, with fun nan and the status INFEASIBLE or another that is no success. Ends are told
+            apart by f with a penalty on violations, and certified on the tangent space of the constraints.
         scale: The size of a typical change of each variable, as in `minimize`.
         many: Whether the leaves of args have a leading axis of problems, (P, ...), which are all solved in the same
             rounds.
@@ -97,6 +106,7 @@ def multistart(
             float32.
         maxiter: The most iterations of each descent; by default the method's own.
         maxfev: No search round is begun that would likely take more evaluations for one problem; 0 for no search.
+        ctol: The violation of constraints that SUCCESS allows, as in `minimize`.
         scipy: SciPy's other keywords, as in `minimize`, for the descents: `tol` and `options` of gtol and maxiter.
 
     Returns:
@@ -124,7 +134,8 @@ def multistart(
         given = translated("multistart", scipy, {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev})
         gtol, maxiter = given["gtol"], given["maxiter"]
     data = Data(arrays("args", as_tuple(args)), arrays("shared", as_tuple(shared)))
-    chosen = chosen_method(method).staying_in_basin()
+    is_constrained = not asks_for_nothing(constraints)
+    chosen = constrained_method(method) if is_constrained else chosen_method(method).staying_in_basin()
     known = jax.tree.map(jax.lax.stop_gradient, data)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((known, bounds, starts))):
         raise TypeError(
@@ -137,7 +148,12 @@ def multistart(
     box = search_box(bounds, own)
     dtype = at_least_single(*jax.tree.leaves(box.lower))
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
-    blocks = Blocks(fun, known, many, box, chosen, given.given(), scale, canonical)
+    operands = (fun, known, many, box, chosen, given.given(), scale, canonical)
+    if is_constrained:
+        most = None if ctol is None else float(tolerance("ctol", ctol, None))
+        blocks = ConstrainedBlocks(*operands, constraints=constraints, ctol=most)
+    else:
+        blocks = Blocks(*operands)
     rows = None if own is None else blocks.as_rows(own)
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
     found = _solve(blocks, Sample(count, rows, auto, seed), whole_number("maxfev", maxfev))
@@ -187,7 +203,8 @@ class Distinct(NamedTuple):
     def listed(self, problem: int) -> np.ndarray:
         """Returns the rows of a problem's minima, the lowest first, which is listed whatever it is."""
         rows = np.flatnonzero(self.ends.problem == problem)
-        rows = rows[np.argsort(self.ends.value[rows], kind="stable")]  # a NaN, where no value is known, comes last
+        # A NaN, where no value is known or constraints are violated, comes last.
+        rows = rows[np.lexsort((self.ends.violation[rows], self.ends.value[rows]))]
         kept = self.ends.success[rows] & ~np.isin(self.certificate.kind[rows], (PointKind.SADDLE, PointKind.MAXIMUM))
         kept[0] = True
         return rows[kept]
@@ -263,6 +280,8 @@ def _as_minima(blocks: Blocks, found: Distinct, facts: dict[str, Any]) -> Minima
     ends = found.ends
     by_row = {"fun": (ends.value, np.nan), "count": (ends.count, 0), "status": (ends.status, RUNNING)}
     tables: dict[str, Any] = {name: table(*of_name) for name, of_name in by_row.items()}
+    if blocks.is_constrained:
+        tables["constraint_violation"] = table(ends.violation, np.nan)
     tables["x"] = jax.tree.map(lambda leaf: table(leaf, np.nan), blocks.as_x(ends.x))
     tables["certificate"] = jax.tree.map(table, found.certificate, none)
     estimates = [coverage(ends.count[of_one])._asdict() for of_one in listed]
@@ -284,4 +303,5 @@ def _with_derivatives(blocks: Blocks, found: Minima, data: Data) -> Minima:
         return known.astype(new.dtype).at[problem, row].set(new[:count])
 
     x = jax.tree.map(table, found.x, result.x)
-    return dataclasses.replace(found, x=x, fun=table(found.fun, result.fun))
+    fun = jnp.where(jnp.isnan(found.fun), jnp.nan, table(found.fun, result.fun))
+    return dataclasses.replace(found, x=x, fun=fun)

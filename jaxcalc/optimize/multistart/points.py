@@ -5,7 +5,7 @@ On this side x is a table of flat rows (K, n) in NumPy, each with the row `probl
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -39,6 +39,7 @@ class Ends:
         problem: The problem of each, (K,).
         count: How many starts ended in each, (K,).
         place: The points that are compared, (K, n): x, or its canonical form.
+        violation: By how much constraints are violated there, (K,); zeros without constraints.
     """
 
     x: np.ndarray
@@ -47,6 +48,7 @@ class Ends:
     problem: np.ndarray
     count: np.ndarray
     place: np.ndarray
+    violation: np.ndarray
 
     @property
     def success(self) -> np.ndarray:
@@ -82,7 +84,10 @@ class Blocks:
         tolerances: The tolerances and caps of the descents, by the names of `minimize_many`.
         nfev: Evaluations of each problem so far, (P,).
         longest: The most evaluations of a descent that succeeded.
+        is_constrained: Whether there are constraints.
     """
+
+    is_constrained: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -122,9 +127,16 @@ class Blocks:
     def minimized(self, x: Any, problem: np.ndarray, data: Data, **tolerances: Any) -> OptimizeResult:
         """Returns the descents from x, leaves (K, ...), with this data in the place of the known one."""
         own, shared = self._own_and_shared(problem, data)
+        return minimize_many(self._fun, x, own, shared=shared, **self.options() | tolerances)
+
+    def options(self) -> dict[str, Any]:
+        """Returns the arguments of `minimize_many` that all descents have."""
         bounds = tuple(self._box) if np.isfinite([*self.lower, *self.upper]).any() else None
-        options = {"method": self._method, "bounds": bounds, "scale": self._scale} | self.tolerances | tolerances
-        return minimize_many(self._fun, x, own, shared=shared, **options)
+        return {"method": self._method, "bounds": bounds, "scale": self._scale} | self.tolerances
+
+    def judged(self, result: Any, problem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns by which values the ends of these problems are compared, and how much they violate constraints."""
+        return result.fun, np.zeros(len(problem))
 
     def descend(self, x: np.ndarray, problem: np.ndarray, most: float = np.inf) -> Ends:
         """Returns where the descents from these rows end, after at most `most` iterations."""
@@ -136,7 +148,8 @@ class Blocks:
             result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
             count = np.ones(len(rows), int)
             at = self.as_rows(result.x)
-            ends.append(Ends(at, result.fun, result.status, problem[rows], count, at)[~padded])
+            value, violation = self.judged(result, problem[rows])
+            ends.append(Ends(at, value, result.status, problem[rows], count, at, violation)[~padded])
             np.add.at(self.nfev, problem[rows][~padded], result.nfev[~padded])
             self.longest = max(self.longest, np.max(result.nfev, where=result.success, initial=0))
         return self._in_canonical_form(joined(*ends))

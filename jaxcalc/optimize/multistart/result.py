@@ -47,6 +47,8 @@ class Minima:
         rounds: How many search rounds followed.
         nfev: Evaluations of fun: with its gradient in the descents, without on the lines between their ends. The
             certificates take one Hessian for each end that is distinct.
+        constraint_violation: With constraints, by how much each violates the one that it violates most, (m,); else
+            None.
     """
 
     x: Any
@@ -60,6 +62,7 @@ class Minima:
     starts: Array
     rounds: Array
     nfev: Array
+    constraint_violation: Array | None = None
 
     @property
     def success(self) -> Array:
@@ -121,7 +124,8 @@ class Minima:
             )
         one = jax.tree.map(lambda leaf: leaf[key], self)
         rows = slice(int(one.number))
-        listed = {name: getattr(one, name) for name in ("x", "fun", "count", "status", "certificate")}
+        names = ("x", "fun", "count", "status", "certificate", "constraint_violation")
+        listed = {name: getattr(one, name) for name in names}
         return dataclasses.replace(one, **jax.tree.map(lambda leaf: leaf[rows], listed))
 
     def __iter__(self) -> Iterator["Minima"]:

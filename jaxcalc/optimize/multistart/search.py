@@ -61,6 +61,7 @@ def search(blocks: Blocks, found: Ends, region: Region, going: np.ndarray, count
         rng: Where chance comes from.
     """
     rounds, idle, cost = np.zeros(len(going), int), np.zeros(len(going), int), np.zeros(len(going), int)
+    found = found[np.isfinite(found.value)]
     going = going & np.isin(np.arange(len(going)), found.problem)
     keep = max(REMEMBERED, np.bincount(found.problem, minlength=len(going)).max(initial=0))
     # A straggler is given up after as many iterations as the longest descent of the sample had evaluations.

@@ -190,7 +190,7 @@ class GradientField:
     def no_points(self) -> Ends:
         """No points."""
         none, nowhere = np.zeros(0, int), np.zeros((0, len(self.region.lower)))
-        return Ends(nowhere, np.zeros(0), none, none, none, nowhere)
+        return Ends(nowhere, np.zeros(0), none, none, none, nowhere, np.zeros(0))
 
     def zeros(self, x: np.ndarray, gtol: float, before: Ends) -> Ends:
         """Returns the critical points known before and those reached from these starts, with how often each was."""
@@ -210,7 +210,7 @@ class GradientField:
             chosen = inside & (largest <= gtol)
             zeros, ones = np.zeros(chosen.sum(), int), np.ones(chosen.sum(), int)
             success = zeros + int(Status.SUCCESS)
-            ends.append(Ends(flat[chosen], square[chosen], success, zeros, ones, flat[chosen]))
+            ends.append(Ends(flat[chosen], square[chosen], success, zeros, ones, flat[chosen], 0.0 * zeros))
             self.nfev += int(nfev.sum())
         found = joined(before, *ends)
         if not len(found):

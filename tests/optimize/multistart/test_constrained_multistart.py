@@ -1,0 +1,56 @@
+"""Several starts under constraints: only feasible points count, and minima beyond an obstacle are told apart."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcalc as jc
+
+BOX = (jnp.full(2, -2.0), jnp.full(2, 2.0))
+
+
+def test_minima_on_both_sides_of_an_obstacle():
+    """Between the two minima lies a forbidden disc, in which f is lower than at one of them."""
+
+    def fun(x):
+        return x[0] ** 2 + 0.5 * x[1]
+
+    outside = {"type": "ineq", "fun": lambda x: x[0] ** 2 + (x[1] - 0.2) ** 2 - 1}
+    minima = jc.multistart(fun, BOX, constraints=outside, starts=16, maxfev=0)
+    assert minima.success.all()
+    np.testing.assert_allclose(minima.x, [[0, -2], [0, 1.2]], atol=1e-6)
+    np.testing.assert_allclose(minima.fun, [-1, 0.6], atol=1e-6)
+    assert minima.constraint_violation.max() <= 1e-6
+    assert minima.certificate.kind_name == ["minimum at a bound", "minimum"]
+    assert int(minima.count.sum()) == 16
+
+
+@pytest.mark.slow
+def test_minima_on_a_circle():
+    def fun(x, a):
+        return jnp.sin(5 * jnp.arctan2(x[1], x[0])) + a * x[0]
+
+    circle = {"type": "eq", "fun": lambda x: x[0] ** 2 + x[1] ** 2 - 1}
+    minima = jc.multistart(fun, BOX, (0.1,), constraints=circle, starts=64)
+    assert len(minima.fun) == 5
+    assert (np.diff(minima.fun) > 0).all()
+    np.testing.assert_allclose(jnp.sum(minima.x**2, axis=1), 1, atol=1e-6)
+    assert set(minima.certificate.kind_name) == {"minimum"}
+
+
+@pytest.mark.slow
+def test_no_feasible_point():
+    """The row that is left is the end that violates least; its value is none, and its status no success."""
+    minima = jc.multistart(
+        lambda x: x[0] ** 2 + 0.5 * x[1], BOX, constraints={"type": "ineq", "fun": lambda x: x[0] - 3}, starts=8
+    )
+    assert len(minima.fun) == 1
+    assert jnp.isnan(minima.fun[0])
+    assert minima.status[0] == jc.Status.INFEASIBLE
+    np.testing.assert_allclose(minima.x[0, 0], 2, atol=1e-6)
+    np.testing.assert_allclose(minima.constraint_violation, 1, atol=1e-6)
+
+
+def test_the_door():
+    with pytest.raises(ValueError, match="takes no constraints"):
+        jc.multistart(lambda x: x[0], BOX, constraints={"type": "eq", "fun": lambda x: x[0]}, method="bfgs")
