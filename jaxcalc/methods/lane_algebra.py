@@ -11,12 +11,22 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import total
 
 
 @kernel
 def dot(a: Array, b: Array) -> Array:
     """Returns the inner product of (n, L) with (n, L), as (L,)."""
     return jnp.sum(a * b, axis=0)
+
+
+@kernel
+def ordered_dot(a: Array, b: Array) -> Array:
+    """Returns the inner product of (n, L) with (n, L), as (L,), to the same bits for any number of lanes.
+
+    In which order `jnp.sum` adds up is the compiler's choice, which depends on L.
+    """
+    return total(a * b)
 
 
 @kernel
@@ -94,11 +104,13 @@ def solve_upper(factor: Array, b: Array) -> Array:
     """Returns the solution x of U x = b, (n, L), for U of `cholesky`."""
     n = len(b)
 
-    def substitute(turn, x):
+    def substitute(turn, carry):
+        rest, x = carry
         j = n - 1 - turn
-        return x.at[j].set((b[j] - jnp.sum(factor[j] * x, axis=0)) / factor[j, j])
+        entry = rest[j] / factor[j, j]
+        return rest - entry * factor[:, j], x.at[j].set(entry)
 
-    return jax.lax.fori_loop(0, n, substitute, jnp.zeros_like(b))
+    return jax.lax.fori_loop(0, n, substitute, (b, jnp.zeros_like(b)))[1]
 
 
 @kernel

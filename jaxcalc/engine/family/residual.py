@@ -14,7 +14,7 @@ from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.status import Status
 from jaxcalc.methods import least_squares
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import dot, max_norm
+from jaxcalc.methods.lane_algebra import max_norm, ordered_dot
 from jaxcalc.methods.least_squares.linearization import Residuals, linearized, residual_jacobian
 from jaxcalc.methods.method import Iterate, Method
 
@@ -141,7 +141,7 @@ class Residual(Family):
         last, judged = state.last, jnp.isfinite(state.last.square)
         ftol, xtol = tolerances.ftol, tolerances.xtol
         by_value = (ftol >= 0) & (last.fall < ftol * last.square) & (last.ratio > ADEQUATE)
-        size = jnp.sqrt(dot(state.iterate.x, state.iterate.x))
+        size = jnp.sqrt(ordered_dot(state.iterate.x, state.iterate.x))
         by_step = (xtol >= 0) & (last.length < xtol * (xtol + size))
         return [*cases, (Status.CONVERGED_VALUE, judged & by_value), (Status.CONVERGED_STEP, judged & by_step)]
 

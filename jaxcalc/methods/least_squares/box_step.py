@@ -5,7 +5,7 @@ from jax import Array
 
 from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import dot
+from jaxcalc.methods.lane_algebra import ordered_dot
 from jaxcalc.methods.least_squares.factors import damped_solution, product, transposed_product
 
 
@@ -34,7 +34,7 @@ def best_inside(
     free = jnp.isnan(held)
     rest = jnp.where(free, gradient + transposed_product(factor, product(factor, fixed)), 0)
     others, _, _ = damped_solution(_free_block(gram, free), damping, D2, -rest)
-    steepest = _no_longer(_steepest(gradient / D2, dot(gradient, gradient / D2), factor), p, D2)
+    steepest = _no_longer(_steepest(gradient / D2, ordered_dot(gradient, gradient / D2), factor), p, D2)
     best_trial, best, most = x, jnp.zeros_like(p), jnp.full_like(damping, -jnp.inf)
     for step in (p, fixed + others, steepest):
         trial = box.project(x + unit * step)
@@ -49,7 +49,7 @@ def best_inside(
 def promised_fall(gradient: Array, factor: Array, step: Array) -> Array:
     """Returns by how much |q + R s|^2 falls with a step s from zero."""
     moved = product(factor, step)
-    return -(2 * dot(gradient, step) + dot(moved, moved))
+    return -(2 * ordered_dot(gradient, step) + ordered_dot(moved, moved))
 
 
 @kernel
@@ -70,7 +70,7 @@ def _free_block(gram: Array, free: Array) -> Array:
 @kernel
 def _no_longer(step: Array, p: Array, D2: Array) -> Array:
     """Returns the step, cut to the length of p: a longer one that is rejected would come back for ever."""
-    share = jnp.sqrt(dot(D2 * p, p) / jnp.maximum(dot(D2 * step, step), jnp.finfo(p.dtype).tiny))
+    share = jnp.sqrt(ordered_dot(D2 * p, p) / jnp.maximum(ordered_dot(D2 * step, step), jnp.finfo(p.dtype).tiny))
     return step * jnp.where(share < 1, share, 1)
 
 
@@ -78,5 +78,5 @@ def _no_longer(step: Array, p: Array, D2: Array) -> Array:
 def _steepest(direction: Array, slope: Array, factor: Array) -> Array:
     """Returns the step to the least value of the model along minus a direction."""
     moved = product(factor, direction)
-    curvature = dot(moved, moved)
+    curvature = ordered_dot(moved, moved)
     return -jnp.where(curvature > 0, slope / curvature, 0) * direction

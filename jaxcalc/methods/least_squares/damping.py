@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
-from jaxcalc.methods.lane_algebra import dot
+from jaxcalc.methods.lane_algebra import ordered_dot
 from jaxcalc.methods.least_squares.factors import damped_solution, forward_substituted
 
 # |D p| may differ from the radius by this share.
@@ -59,9 +59,11 @@ def damped_step(
         damping: lambda of the last step, where the search begins, (L,).
         radius: Of the region, (L,).
     """
-    length = jnp.sqrt(dot(D2 * newton, newton))
+    length = jnp.sqrt(ordered_dot(D2 * newton, newton))
     turned = forward_substituted(factor, D2 * newton)
-    search = _first(length, dot(turned, turned), full_rank, dot(gradient, gradient / D2), newton, damping, radius)
+    search = _first(
+        length, ordered_dot(turned, turned), full_rank, ordered_dot(gradient, gradient / D2), newton, damping, radius
+    )
 
     def turn(search: _Search) -> _Search:
         damping = jnp.maximum(search.guess, 1e-12 * search.upper)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.kernels import kernel
+from jaxcalc.core.lanes_last import total
 from jaxcalc.methods import lane_algebra
 
 # Columns up to which loops are unrolled.
@@ -69,13 +70,13 @@ def _unrolled_gram_schmidt(columns: Array, inverse: Array, r: Array) -> Triangle
     left, zero = [columns[k] * inverse[k] for k in range(n)], jnp.zeros_like(r[0])
     rows, q = [], []
     for k in range(n):
-        length = jnp.sqrt(jnp.sum(left[k] * left[k], axis=0))
+        length = jnp.sqrt(total(left[k] * left[k]))
         unit = left[k] * jnp.where(length > 0, 1 / length, 0)
-        row = [zero] * k + [length] + [jnp.sum(unit * left[j], axis=0) for j in range(k + 1, n)]
+        row = [zero] * k + [length] + [total(unit * left[j]) for j in range(k + 1, n)]
         for j in range(k + 1, n):
             left[j] = left[j] - row[j] * unit
         rows.append(jnp.stack(row))
-        q.append(jnp.sum(unit * r, axis=0))
+        q.append(total(unit * r))
         r = r - q[-1] * unit
     return Triangle(jnp.stack(rows), jnp.stack(q))
 
@@ -87,10 +88,10 @@ def _looped_gram_schmidt(columns: Array, inverse: Array, r: Array) -> Triangle:
     def take(k, carry):
         left, r, factor, q = carry
         column = left[k]
-        length = jnp.sqrt(jnp.sum(column * column, axis=0))
+        length = jnp.sqrt(total(column * column))
         unit = column * jnp.where(length > 0, 1 / length, 0)
-        row = jnp.where(jnp.arange(n)[:, None] > k, jnp.sum(left * unit, axis=1), 0)
-        along = jnp.sum(unit * r, axis=0)
+        row = jnp.where(jnp.arange(n)[:, None] > k, total(left * unit, axis=1), 0)
+        along = total(unit * r)
         left = left - row[:, None] * unit
         return left, r - along * unit, factor.at[k].set(row.at[k].set(length)), q.at[k].set(along)
 
@@ -113,7 +114,7 @@ def product(factor: Array, vector: Array) -> Array:
     """Returns R v for an upper triangular R."""
     n = len(factor)
     if n > MOST_UNROLLED:
-        return jnp.stack([jnp.sum(factor[k, k:] * vector[k:], axis=0) for k in range(n)])
+        return jnp.stack([total(factor[k, k:] * vector[k:]) for k in range(n)])
     return jnp.stack([sum((factor[k, j] * vector[j] for j in range(k + 1, n)), factor[k, k] * vector[k])
                       for k in range(n)])  # fmt: skip
 
@@ -123,7 +124,7 @@ def transposed_product(factor: Array, vector: Array) -> Array:
     """Returns R'v for an upper triangular R."""
     n = len(factor)
     if n > MOST_UNROLLED:
-        return jnp.sum(factor * vector[:, None], axis=0)
+        return total(factor * vector[:, None])
     return jnp.stack([sum((factor[k, j] * vector[k] for k in range(j)), factor[j, j] * vector[j]) for j in range(n)])
 
 
@@ -132,7 +133,7 @@ def squared(factor: Array) -> Array:
     """Returns R'R for an upper triangular R, (n, n, L)."""
     n = len(factor)
     if n > MOST_UNROLLED:
-        add = lambda k, total: total + factor[k][:, None] * factor[k][None]  # noqa: E731
+        add = lambda k, square: square + factor[k][:, None] * factor[k][None]  # noqa: E731
         return jax.lax.fori_loop(0, n, add, jnp.zeros_like(factor))
     return symmetric(
         n, lambda i, j: sum((factor[k, i] * factor[k, j] for k in range(1, i + 1)), factor[0, i] * factor[0, j])
@@ -170,10 +171,10 @@ def _looped_damped_solution(gram: Array, damping: Array, D2: Array, b: Array) ->
     factor, positive = lane_algebra.cholesky(gram + (damping * D2)[:, None] * eye, jnp.zeros_like(damping))
     x = lane_algebra.solve_upper(factor, lane_algebra.solve_lower(factor, b))
     turned = D2 * x
-    square = jnp.sum(turned * x, axis=0)
+    square = total(turned * x)
     w = lane_algebra.solve_lower(factor, turned)
     bad = jnp.where(positive, 0, jnp.nan)
-    return x + bad, jnp.sqrt(square) + bad, jnp.sum(w * w, axis=0) / square + bad
+    return x + bad, jnp.sqrt(square) + bad, total(w * w) / square + bad
 
 
 @kernel

@@ -10,7 +10,7 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import all_finite, dot
+from jaxcalc.methods.lane_algebra import all_finite, ordered_dot
 from jaxcalc.methods.least_squares.box_step import best_inside, promised_fall
 from jaxcalc.methods.least_squares.damping import damped_step
 from jaxcalc.methods.least_squares.factors import back_substituted, product, squared, transposed_product
@@ -93,11 +93,11 @@ class LevenbergMarquardt(Method):
         root = jnp.where(accepted, evaluation.root, state.root)
         D = _scaling(old.nit < 0, accepted, column_lengths, state.D)
         scaled_x = D * at.x
-        first = _first_radius(dot(scaled_x, scaled_x), self.first_radius)
+        first = _first_radius(ordered_dot(scaled_x, scaled_x), self.first_radius)
         radius = jnp.where(old.nit < 0, first, judgement.radius)
         aim = _aimed(at.x, model, D, judgement.damping, radius, box)
         step = old.trial - old.x
-        last = LastStep(actual, judgement.ratio, jnp.sqrt(dot(step, step)), 2 * old.value)
+        last = LastStep(actual, judgement.ratio, jnp.sqrt(ordered_dot(step, step)), 2 * old.value)
         stalled = (old.nit < 0) & ~accepted | aim.at_rest
         return LevenbergMarquardtState(
             at._replace(trial=aim.trial, stalled=stalled), model, root, D, radius, aim.damping, aim.length,
@@ -225,13 +225,13 @@ def _aimed(x: Array, model: Model, D: Array, damping: Array, radius: Array, box:
     p, length = step.p, step.length
     # In these two nothing cancels.
     moved = product(factor, p)
-    curved, resisted = dot(moved, moved), step.damping * length * length
+    curved, resisted = ordered_dot(moved, moved), step.damping * length * length
     predicted, slope = curved + 2 * resisted, curved + resisted
     trial = x + unit * p
     if box.is_bounded:
         trial, p = best_inside(x, box, unit, factor, gram, gradient, D2, p, step.damping)
-        length = jnp.sqrt(dot(D2 * p, p))
-        predicted, slope = promised_fall(gradient, factor, p), -dot(gradient, p)
+        length = jnp.sqrt(ordered_dot(D2 * p, p))
+        predicted, slope = promised_fall(gradient, factor, p), -ordered_dot(gradient, p)
     known = jnp.isfinite(length) & all_finite(trial)
     trial = jnp.where(known, trial, x)
     at_rest = jnp.where(known, jnp.all(trial == x, axis=0), ~(radius > 0))

@@ -16,7 +16,7 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import dot
+from jaxcalc.methods.lane_algebra import ordered_dot
 from jaxcalc.methods.least_squares.factors import MOST_UNROLLED, symmetric, triangle
 from jaxcalc.methods.least_squares.linearization import Linearization
 
@@ -54,7 +54,15 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
     rounding, size = _rounding(columns, r, evaluation.point, evaluation.value)
     rank, free_count = _rank(factor, free)
     model = Model(
-        factor, reduced.q, lengths, rank, dot(reduced.q, reduced.q), free_count, evaluation.count, rounding, size
+        factor,
+        reduced.q,
+        lengths,
+        rank,
+        ordered_dot(reduced.q, reduced.q),
+        free_count,
+        evaluation.count,
+        rounding,
+        size,
     )
     return model, jnp.sqrt(squares)
 
