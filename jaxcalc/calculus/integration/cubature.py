@@ -28,7 +28,7 @@ from jaxcalc.calculus.integration.double_exponential import (
 from jaxcalc.calculus.integration.nodes import GAUSS, KRONROD, NODES
 from jaxcalc.calculus.integration.quadrature import error_estimate
 from jaxcalc.calculus.integration.subdivision import SUM_ROUNDING, CellIntegrals, Total, subdivide
-from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
+from jaxcalc.calculus.intervals.enclosures import enclosure
 
 # By the number of variables: the initial cells along each piece of an axis, and the default of the most cells.
 _INITIAL_CELLS_PER_PIECE = {2: 8, 3: 3, 4: 2}
@@ -211,20 +211,18 @@ def _rule(values: Callable, bounds: Callable | None, axes: Sequence[Axis], cells
 def _bounds(f: Callable, edges: Sequence[Array]) -> Callable | None:
     """Returns (lo, hi) -> the range of f where f may jump or bend in a box, elsewhere 0, (k, m), for corners (k, d).
 
-    Returns None if f has no operation that could jump or bend, or if f uses an operation without an enclosure.
+    Returns None if f has no operation that is known to jump or bend. The result of an operation without an enclosure
+    may be any number.
     """
     corner = jnp.stack([ends[0] for ends in edges])
     switches = []
 
     def bound(lo, hi):
-        found = enclosure(f)(lo, hi)
+        found = enclosure(f, partial=True)(lo, hi)
         switches.append(found.switched)
         return jnp.where(False if found.switched is None else found.switched, found.hi - found.lo, 0.0)
 
-    try:
-        jax.eval_shape(bound, corner, corner)
-    except NoEnclosure:
-        return None
+    jax.eval_shape(bound, corner, corner)
     return None if switches[0] is None else jax.vmap(bound)
 
 

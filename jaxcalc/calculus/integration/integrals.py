@@ -83,8 +83,8 @@ def integrate(
 
     The ends may be infinite, and f may be unbounded at the ends as long as the integral exists. List a singularity, a
     kink or a jump inside the range in `points`, which saves evaluations. Interval arithmetic on f finds jumps, kinks
-    and narrow peaks between the samples, where all operations of f have bounds over intervals; elsewhere, for instance
-    with a `while_loop`, f is judged by its samples alone.
+    and narrow peaks between the samples. Peaks are found only where all operations of f have bounds over intervals.
+    What happens inside of an operation without bounds, such as a `while_loop`, is judged by samples alone.
 
     Args:
         f: R -> R, or R -> an array of any shape for many integrands at once; it is given scalars x.

@@ -334,15 +334,24 @@ def error_estimate(difference: Array, size: Array, rounding_error: Array) -> Arr
 
 
 def _bounds(f: Callable, example: Array) -> Callable | None:
-    """Returns (lo, hi) -> `_Bounds` over many intervals, or None if f uses an operation without an enclosure."""
+    """Returns (lo, hi) -> `_Bounds` over many intervals, or None if nothing is known of f between samples.
+
+    Where f uses an operation without an enclosure, f' has no bounds, and the breaks that its other operations can cause
+    are known all the same.
+    """
 
     def bound(lo, hi):
         found = enclosure(lambda x: jnp.stack(jax.jvp(f, (x,), (jnp.ones_like(x),))))(lo, hi)
         steepest = jnp.maximum(jnp.abs(found.lo[1]), jnp.abs(found.hi[1]))
         return _Bounds(steepest, None if found.switched is None else found.hi[0] - found.lo[0], found.switched)
 
+    def bound_of_breaks(lo, hi):
+        found = enclosure(f, partial=True)(lo, hi)
+        return _Bounds(jnp.full_like(found.lo, jnp.inf), found.hi - found.lo, found.switched)
+
     try:
         jax.eval_shape(bound, example, example)
     except NoEnclosure:
-        return None
+        switched = jax.eval_shape(bound_of_breaks, example, example).switched
+        return None if switched is None else jax.vmap(bound_of_breaks)
     return jax.vmap(bound)

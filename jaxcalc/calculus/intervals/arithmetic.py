@@ -46,11 +46,13 @@ class Breaks(list):
         switches: Whether each operation may jump or bend inside of its intervals. These are operations that join
             several analytic expressions (comparisons, absolute values, maxima, roundings), and roots whose operand
             touches the border of their domain, as in sqrt((x - c)^2) = |x - c|. Poles are no switches.
+        partial: Whether an operation without an extension has any result, instead of raising `NoEnclosure`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, partial: bool = False) -> None:
         super().__init__()
         self.switches: list[Array] = []
+        self.partial = partial
 
     def switch(self, found: Array) -> None:
         """Appends whether an operation may pass from one analytic expression to another."""
@@ -315,6 +317,8 @@ def select(breaks, params, which, *cases):
 
 def _convert(breaks, params, x):
     """The conversion to another type: a truth value or a rounded number jumps where its operand changes."""
+    if jnp.issubdtype(params["new_dtype"], jnp.bool_) and not jnp.issubdtype(x.lo.dtype, jnp.bool_):
+        return _negated(_equal)(breaks, {}, x, Interval(jnp.zeros_like(x.lo), jnp.zeros_like(x.hi)))
     lo, hi = (lax.convert_element_type_p.bind(end, **params) for end in map(jnp.asarray, x))
     rounds = jnp.issubdtype(x.lo.dtype, jnp.floating) and not jnp.issubdtype(lo.dtype, jnp.floating)
     if rounds or (x.lo.dtype == bool and not isinstance(x, Equality)):

@@ -26,7 +26,7 @@ from jaxcalc.calculus.intervals.arithmetic import (
     round_outward,
     select,
 )
-from jaxcalc.calculus.intervals.selections import OF_WHOLE_NUMBERS, SELECTIONS
+from jaxcalc.calculus.intervals.selections import OF_WHOLE_NUMBERS, SELECTIONS, unbounded
 from jaxcalc.core.kernels import kernel
 
 # XLA on a CPU may fuse thousands of operations into one loop. A value that is used twice in the loop is then computed
@@ -57,7 +57,7 @@ class Enclosure(NamedTuple):
     switched: Array | None
 
 
-def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
+def enclosure(f: Callable, partial: bool = False) -> Callable[[Array, Array], Enclosure]:
     """Returns (lo, hi) -> bounds of f over [lo, hi], for single intervals; map the result with `jax.vmap`.
 
     Laws: enclosure(f)(lo, hi) contains f(x) for every x in [lo, hi]; if [a, b] lies within [lo, hi], then
@@ -65,12 +65,15 @@ def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
 
     Args:
         f: R -> R^m or R^d -> R^m, JAX-traceable; for points x of shape (d,) the interval [lo, hi] is a box.
+        partial: Whether an operation without a known extension may have any value. The bounds are then wide or
+            infinite, but `switched` still tells of the breaks that all other operations can cause.
 
     Returns:
         A function of lo and hi, which returns an `Enclosure`.
 
     Raises:
-        NoEnclosure: When called, if f uses an operation without a known extension, a `while_loop` for instance.
+        NoEnclosure: When called, if f uses an operation without a known extension, a `while_loop` for instance, and
+            partial is False.
 
     Example:
         >>> bounds = enclosure(lambda x: x**2 - x)(jnp.array(0.0), jnp.array(1.0))
@@ -82,7 +85,7 @@ def enclosure(f: Callable) -> Callable[[Array, Array], Enclosure]:
 
     def bounds(lo: Array, hi: Array) -> Enclosure:
         traced, shape = jax.make_jaxpr(f, return_shape=True)(lo)
-        breaks: Breaks = Breaks()
+        breaks: Breaks = Breaks(partial)
         (result,) = _interpret(traced.jaxpr, traced.consts, [Interval(lo, hi)], breaks)
         result = _as_interval(result)
         broken = any_break(breaks) | ~(jnp.all(jnp.isfinite(result.lo)) & jnp.all(jnp.isfinite(result.hi)))
@@ -121,7 +124,23 @@ def _extended(equation: Any, operands: list, producers: dict, read: Callable, br
     if extreme is not None:
         return [equals_extreme(extreme, *map(read, operands_of_extreme(equation, extreme)))]
     equal = len(equation.invars) == 2 and equation.invars[0] is equation.invars[1]
-    return extended(equation.primitive, equation.params, operands, equal, breaks)
+    try:
+        if _is_complex(equation):
+            raise NoEnclosure(f"{equation.primitive.name} of complex numbers")
+        return extended(equation.primitive, equation.params, operands, equal, breaks)
+    except NoEnclosure:
+        if not breaks.partial:
+            raise
+        avals = [var.aval for var in equation.outvars]
+        intervals = list(map(_as_interval, operands))
+        return unbounded(equation.primitive.name, equation.params, intervals, avals, breaks)
+
+
+def _is_complex(equation: Any) -> bool:
+    """Returns whether an operation that is no call has complex operands or results."""
+    if equation.primitive.name in CALLS | {"scan", "cond"}:
+        return False
+    return any(jnp.issubdtype(var.aval.dtype, jnp.complexfloating) for var in (*equation.invars, *equation.outvars))
 
 
 def extended(primitive: Any, params: dict, operands: list, equal: bool, breaks: Breaks) -> list:
@@ -231,7 +250,7 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
     switches: list[bool] = []
 
     def step(carry, row):
-        found: Breaks = Breaks()
+        found: Breaks = Breaks(breaks.partial)
         results = _interpret(params["jaxpr"].jaxpr, params["jaxpr"].consts, [*consts, *carry, *row], found)
         ranged_after.append([isinstance(result, Interval) for result in results[:carried]])
         # The kind of an interval, such as `Equality`, must not change from step to step.

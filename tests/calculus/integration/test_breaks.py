@@ -43,6 +43,18 @@ def test_no_break_is_missed_in_one_variable(dtype):
         assert np.mean(found.success) > 0.8
 
 
+def test_a_break_beside_operations_without_bounds():
+    def cosine_of_complex_numbers(x, c):
+        return jnp.where(x < c, jnp.real(jnp.exp(1j * x)), 0.0)
+
+    places = jnp.array([0.4999, 0.2501, 0.7499])
+    each = jax.vmap(lambda c: integrate(cosine_of_complex_numbers, 0.0, 1.0, c, limit=512))
+    found = jax.jit(each, compiler_options=quick_to_compile())(places)
+    wrong = np.abs(found.value - np.sin(places))
+    assert (wrong <= found.error).all()
+    assert (wrong <= 1e-12)[np.asarray(found.success)].all()
+
+
 def test_no_break_is_missed_over_a_box():
     def kinds(v, c):
         return jnp.stack([KINDS[name][0](v[k], c) * jnp.exp(v[1 - k]) for name in ("step", "kink") for k in (0, 1)])

@@ -169,6 +169,7 @@ SWITCHES = {
     "digitize": lambda x: x * jnp.digitize(x, jnp.array([-4, 0.3, 5])),
     "in a loop": lambda x: lax.fori_loop(0, 3, lambda i, y: y + i * jnp.abs(x - 0.3), 1.0),
     "cummax": lambda x: lax.cummax(jnp.stack([0.3, x, -2.0])).sum(),
+    "whole number as a truth value": lambda x: x * (jnp.floor(x - 0.3).astype(int) + 1).astype(bool),
 }
 
 
@@ -188,3 +189,27 @@ def test_smooth_functions_have_no_switches():
     for f in (jnp.sinc, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x), lambda x: jnp.exp(x) * (x != 0.2)):
         found = enclosure(f)(jnp.array(-1.0), jnp.array(2.0))
         assert found.switched is None or not found.switched
+
+
+# f, which switches at 0.3, with operations that have no extension.
+PARTIAL = {
+    "special function": lambda x: jnp.where(x < 0.3, jax.scipy.special.i0(x), 2.0),
+    "loop": lambda x: jnp.where(x < 0.3, lax.while_loop(lambda y: y < 1, lambda y: y + x, x), 2.0),
+    "complex numbers": lambda x: jnp.where(x < 0.3, jnp.real(jnp.exp(1j * x)), 2.0),
+    "linear equations": lambda x: jnp.where(x < 0.3, jnp.linalg.solve(jnp.eye(2) * (1 + x), jnp.ones(2))[0], 2.0),
+    "largest": lambda x: lax.top_k(jnp.stack([x, 0.3, 0.0]), 2)[0][0],
+    "sorted rows": lambda x: jnp.sort(jnp.stack([jnp.stack([x, 0.3])]), axis=1)[0, 0],
+    "single bits": lambda x: x * (jnp.floor(x + 0.7).astype(int) & 1),
+    "bits of the sign": lambda x: jnp.copysign(x, x - 0.3),
+    "sum and truth value": lambda x: jax.scipy.special.i1(x) + (x > 0.3),
+}
+
+
+@pytest.mark.parametrize("name", PARTIAL)
+def test_operations_without_bounds_do_not_hide_the_switches_of_others(name):
+    f = PARTIAL[name]
+    for lo, hi, switched in ((0.12, 0.16, False), (0.29, 0.31, True)):
+        found = enclosure(f, partial=True)(jnp.array(lo), jnp.array(hi))
+        assert bool(found.switched) == switched
+        y = jax.vmap(f)(jnp.linspace(lo, hi, 9))
+        assert np.all((found.lo <= y) & (y <= found.hi))
