@@ -7,15 +7,19 @@ from tqdm import tqdm
 
 
 @contextmanager
-def progress_line(count: int, shown: bool, begun: int = 0) -> Iterator[Callable[..., None]]:
+def progress_line(
+    count: int | None, shown: bool, begun: int = 0, unit: str = "problems"
+) -> Iterator[Callable[..., None]]:
     """Yields show(ended, converged, note=""), which draws how many problems have ended and which share has converged.
 
     Args:
-        count: The number of problems.
+        count: The number of problems; None if it is not known.
         shown: Whether the line is drawn.
         begun: How many problems had ended before; the share is of the others.
+        unit: What is counted.
     """
-    with tqdm(total=count, initial=begun, unit=" problems", unit_scale=True, smoothing=0.1, disable=not shown) as line:
+    options = {"unit": f" {unit}", "unit_scale": True, "smoothing": 0.1, "disable": not shown}
+    with tqdm(total=count, initial=begun, **options) as line:
 
         def show(ended: int, converged: int, note: str = "") -> None:
             fresh = ended - begun

@@ -26,10 +26,11 @@ def listening() -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether Ctrl-C has been pressed, which otherwise does nothing the first time.
 
     Python raises KeyboardInterrupt wherever it happens to be, and where that is a callback of the garbage collector the
-    exception is lost. A second Ctrl-C raises it at once. Only the main thread can listen, and only where no handler of
-    the caller's does; elsewhere Ctrl-C does what it did.
+    exception is lost. A second Ctrl-C raises it at once, and one that nobody has asked for is raised at the end. Only
+    the main thread can listen, and only where no handler of the caller's does; elsewhere Ctrl-C does what it did.
     """
     pressed: list[int] = []
+    heard = False
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
         yield lambda: False
@@ -40,8 +41,15 @@ def listening() -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         pressed.append(number)
 
+    def is_interrupted() -> bool:
+        nonlocal heard
+        heard = bool(pressed)
+        return heard
+
     signal.signal(signal.SIGINT, handler)
     try:
-        yield lambda: bool(pressed)
+        yield is_interrupted
     finally:
         signal.signal(signal.SIGINT, before)
+    if pressed and not heard:
+        raise KeyboardInterrupt

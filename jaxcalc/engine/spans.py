@@ -59,8 +59,6 @@ def solved_in_spans(
     try:
         with progress_line(count, progress) as show, listening() as is_interrupted:
             while not _has_ended(carry, count):
-                if is_interrupted():
-                    raise KeyboardInterrupt
                 steps = int(carry.steps)
                 more = FIRST_STEPS if step_time is None else max(1, int(SPAN / step_time))
                 began = time.perf_counter()
@@ -68,6 +66,8 @@ def solved_in_spans(
                 step_time = (time.perf_counter() - began) / max(1, int(carry.steps) - steps)
                 if progress:
                     show(*_ended_and_converged(carry.results.status, count))
+                if is_interrupted():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         results = compiled(_handed_in, [fun])(options, queue, carry)
         raise Interrupted(first_rows(_with_starts(results, queue), count)) from None

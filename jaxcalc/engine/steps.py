@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -151,15 +151,6 @@ def solved_by_steps(
     return _driven(plan, queue, options, 0 if single else slice(queue.rows), callback), plan
 
 
-def _until_interrupted(steps: Iterable[Lanes]) -> Iterator[Lanes]:
-    """Yields what `steps` does; raises KeyboardInterrupt after the step in which Ctrl-C has been pressed."""
-    with listening() as is_interrupted:
-        for lanes in steps:
-            yield lanes
-            if is_interrupted():
-                raise KeyboardInterrupt
-
-
 def _key(queue: Problem, options: Options, single: bool) -> Hashable:
     """Returns what tells queues of different plans apart: of many problems the lanes, not their number."""
     own, structure = jax.tree.flatten((queue.x0, queue.args, queue.box, queue.scale, queue.shared, queue.method))
@@ -178,12 +169,15 @@ def _driven(
     lanes: Lanes | None = None
     nit = 0
     try:
-        for lanes in _until_interrupted(steps):
-            if not np.any(np.asarray(lanes.result.status) == RUNNING):
-                return _result(plan, lanes, which)
-            if callback is not None and (now := int(lanes.result.nit[0])) > nit:
-                nit = now
-                callback(_result(plan, lanes, which))
+        with listening() as is_interrupted:
+            for lanes in steps:
+                if is_interrupted():
+                    raise KeyboardInterrupt
+                if not np.any(np.asarray(lanes.result.status) == RUNNING):
+                    return _result(plan, lanes, which)
+                if callback is not None and (now := int(lanes.result.nit[0])) > nit:
+                    nit = now
+                    callback(_result(plan, lanes, which))
     except (StopIteration, KeyboardInterrupt) as end:
         if lanes is None:
             raise

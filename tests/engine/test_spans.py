@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
-from jaxcalc.engine import spans
+from jaxcalc.engine import interruption, spans
 
 STARTS = np.random.default_rng(0).uniform(-2, 2, (2000, 3))
 
 
 def rosenbrock(x):
     return jnp.sum(50.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def hilly(x):
+    return jnp.sum(jnp.sin(9 * x) + x**2)
 
 
 def test_where_spans_end_changes_no_bit(monkeypatch):
@@ -73,6 +77,32 @@ def test_ctrl_c_is_heard_on_the_long_way_of_one_problem():
     assert result.status == jc.Status.INTERRUPTED
     assert result.x.shape == (3,)
     assert result.fun < rosenbrock(STARTS[0])
+
+
+def test_ctrl_c_that_nobody_asks_for_is_not_lost():
+    def press():
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_ctrl_c_in_a_search_for_all_minima_returns_the_descents_so_far():
+    def run(starts):
+        return jc.multistart(hilly, (-2 * np.ones(3), 2 * np.ones(3)), starts=starts)
+
+    run(64)  # compiled
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(jc.Interrupted) as caught:
+        run(10**6)
+    timer.join()
+    result = caught.value.result
+    assert result.x.shape[1:] == (3,)
+    lowest = result.fun[result.success]
+    assert (lowest[1:] >= lowest[:-1]).all()
 
 
 class TestCallback:

@@ -19,7 +19,9 @@ from jaxcalc.core.arguments import (
     require_functions,
     whole_number,
 )
+from jaxcalc.core.progress import progress_line
 from jaxcalc.engine.certificate import Certificate, PointKind
+from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.problem import default_gtol
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.method import Method
@@ -57,6 +59,7 @@ def multistart(
     maxiter: int | None = None,
     maxfev: int = 200_000,
     ctol: float | None = None,
+    progress: bool = False,
     **scipy: Any,
 ) -> Any:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
@@ -107,6 +110,7 @@ def multistart(
         maxiter: The most iterations of each descent; by default the method's own.
         maxfev: No search round is begun that would likely take more evaluations for one problem; 0 for no search.
         ctol: The violation of constraints that SUCCESS allows, as in `minimize`.
+        progress: Whether a line in the terminal tells how many descents have ended and which share of them succeeded.
         scipy: SciPy's other keywords, as in `minimize`, for the descents: `tol` and `options` of gtol and maxiter.
 
     Returns:
@@ -117,6 +121,7 @@ def multistart(
             is traced by `jit` or `vmap`, or canonical does not return the form of x.
         ValueError: If a lower bound is not below its upper one, the box is infinite and no starts are given, an option
             is out of range, or canonical changes the value of fun.
+        Interrupted: At Ctrl-C; its `result` holds the descents so far, the lowest first, as `minimize_many` does.
 
     Example:
         >>> import jax.numpy as jnp
@@ -156,7 +161,12 @@ def multistart(
         blocks = Blocks(*operands)
     rows = None if own is None else blocks.as_rows(own)
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
-    found = _solve(blocks, Sample(count, rows, auto, seed), whole_number("maxfev", maxfev))
+    sample, most = Sample(count, rows, auto, seed), whole_number("maxfev", maxfev)
+    try:
+        with progress_line(None, progress, unit="descents") as blocks.show:
+            found = _solve(blocks, sample, most)
+    except KeyboardInterrupt:
+        raise Interrupted(blocks.so_far()) from None
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(data)):
         found = _with_derivatives(blocks, jax.device_put(found), data)
         return found if many else found[0]

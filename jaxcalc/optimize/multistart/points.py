@@ -15,6 +15,7 @@ from jaxcalc.core.programs import compiled
 from jaxcalc.engine import solve
 from jaxcalc.engine.certificate import AT_ONCE, Certificate
 from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import is_success
 from jaxcalc.methods.box import Box
@@ -84,6 +85,8 @@ class Blocks:
         tolerances: The tolerances and caps of the descents, by the names of `minimize_many`.
         nfev: Evaluations of each problem so far, (P,).
         longest: The most evaluations of a descent that succeeded.
+        finished: The results of all descents, as blocks of rows.
+        show: Called with how many descents have ended, and how many of them succeeded.
         is_constrained: Whether there are constraints.
     """
 
@@ -111,6 +114,9 @@ class Blocks:
             _require_form_of_x(canonical, box.lower)
         self.nfev = np.zeros(self.problems, int)
         self.longest = 1
+        self.finished: list[OptimizeResult] = []
+        self._ended = self._succeeded = 0
+        self.show: Callable[[int, int], None] = lambda ended, succeeded: None
 
     def as_x(self, rows: np.ndarray) -> Any:
         """Returns rows (K, n) in the form of x, leaves (K, ...)."""
@@ -145,7 +151,12 @@ class Blocks:
         for rows, padded in blocks_of(len(x), min(ROUND * self.problems, DESCENTS)):
             # Rows that only fill the block up end after their first evaluation.
             caps = np.where(padded, 0, most).astype(np.int32)
-            result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
+            try:
+                result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
+            except Interrupted as end:
+                self._keep(jax.device_get(end.result), padded)
+                raise
+            self._keep(result, padded)
             count = np.ones(len(rows), int)
             at = self.as_rows(result.x)
             value, violation = self.judged(result, problem[rows])
@@ -153,6 +164,22 @@ class Blocks:
             np.add.at(self.nfev, problem[rows][~padded], result.nfev[~padded])
             self.longest = max(self.longest, np.max(result.nfev, where=result.success, initial=0))
         return self._in_canonical_form(joined(*ends))
+
+    def _keep(self, result: Any, padded: np.ndarray) -> None:
+        """Keeps a block's results, and shows how many descents have ended."""
+        kept = jax.tree.map(lambda leaf: leaf[~padded], result)
+        self.finished.append(kept)
+        self._ended += len(kept.status)
+        self._succeeded += int(np.sum(kept.success))
+        self.show(self._ended, self._succeeded)
+
+    def so_far(self) -> OptimizeResult | None:
+        """Returns the results of all descents, the lowest first; None before the first."""
+        if not self.finished:
+            return None
+        rows = jax.tree.map(lambda *blocks: np.concatenate(blocks), *self.finished)
+        order = np.argsort(np.where(rows.success, rows.fun, np.inf), kind="stable")
+        return jax.tree.map(lambda leaf: leaf[order], rows)
 
     def _in_canonical_form(self, ends: Ends) -> Ends:
         """Returns the ends with the canonical forms of x as their places.
