@@ -25,10 +25,11 @@ from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.rows import gather, scatter
-from jaxcalc.engine.scaling import needs_units, power_of_two, size_of, to_scaled
+from jaxcalc.engine.scaling import power_of_two, to_scaled
 from jaxcalc.engine.status import RUNNING
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
+from jaxcalc.methods.units import needs_units, size_of
 
 PyTree = Any
 

@@ -17,9 +17,6 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
-
-from jaxcalc.core.kernels import kernel
 
 Tree = TypeVar("Tree")
 
@@ -33,23 +30,6 @@ def power_of_two(scale: Tree) -> Tree:
         return jnp.where((scale > 0) & jnp.isfinite(scale), power, jnp.nan)
 
     return jax.tree.map(nearest, scale)
-
-
-def needs_units(dtype: DTypeLike) -> bool:
-    """Returns whether numbers of everyday size may have squares outside the range of the dtype."""
-    return jnp.finfo(dtype).maxexp < 512
-
-
-@kernel
-def size_of(vectors: Array) -> Array:
-    """Returns the power of two near the largest component of each vector, (n, L) -> (L,); 1 for zero and NaN.
-
-    The power stays so far inside the range of the dtype that its inverse is a normal number.
-    """
-    limits = jnp.finfo(vectors.dtype)
-    largest = jnp.max(jnp.abs(vectors), axis=0)
-    power = jax.lax.reduce_precision(jnp.clip(largest, 16 * limits.tiny, limits.max / 16), limits.nexp, 0)
-    return jnp.where((largest > 0) & jnp.isfinite(largest), power, 1)
 
 
 def to_scaled(x: Tree, scale: Array | None) -> Tree:

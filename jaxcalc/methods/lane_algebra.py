@@ -39,6 +39,14 @@ def max_norm(a: Array) -> Array:
 
 
 @kernel
+def norm(a: Array) -> Array:
+    """Returns the Euclidean length of (n, L), as (L,); squares are formed of shares of the largest component."""
+    largest = jnp.max(jnp.abs(a), axis=0, initial=0)
+    shares = a / jnp.where(largest > 0, largest, 1)
+    return largest * jnp.sqrt(total(shares * shares))
+
+
+@kernel
 def all_finite(a: Array) -> Array:
     """Returns whether every component of (n, L) is finite, as (L,)."""
     return jnp.all(jnp.isfinite(a), axis=0)

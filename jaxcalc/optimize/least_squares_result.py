@@ -10,6 +10,7 @@ from jaxcalc.engine.family.residual import FitRows
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.status import Status
 from jaxcalc.methods.box import Box
+from jaxcalc.methods.units import needs_units
 
 SUCCESS_WORDS = (
     "the fall of the cost that the linear model promises is a small share of the residuals' variance, "
@@ -67,7 +68,7 @@ class LeastSquaresResult(OptimizeResult):
 
 def as_least_squares_result(result: OptimizeResult, rows: FitRows | None, sides: Box) -> LeastSquaresResult:
     """Returns what the caller gets of what the engine found, the residuals and their Jacobian, and the bounds."""
-    gradient, output = result.jac, None if rows is None else rows.output
+    gradient, output = jax.tree.map(_infinite_at_most, result.jac), None if rows is None else rows.output
     if sides.is_bounded:
         projected = jax.tree.map(
             lambda x, g, lower, upper: Box(lower, upper).projected_gradient(x, g), result.x, gradient, *sides
@@ -85,7 +86,14 @@ def as_least_squares_result(result: OptimizeResult, rows: FitRows | None, sides:
         nit=result.nit,
         nfev=result.nfev,
         agreed=result.agreed,
-        cost=result.fun,
+        cost=_infinite_at_most(result.fun),
         grad=gradient,
         optimality=jnp.max(jnp.stack(largest), axis=0),
     )
+
+
+def _infinite_at_most(values: Any) -> Any:
+    """Returns values that overflow as what they are: lanes stop at the largest number of single precision."""
+    if not needs_units(values.dtype):
+        return values
+    return jnp.where(jnp.abs(values) >= jnp.finfo(values.dtype).max, jnp.sign(values) * jnp.inf, values)

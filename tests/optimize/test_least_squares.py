@@ -65,15 +65,22 @@ class TestPromise:
         assert (other.nfev == plain.nfev).all()
         np.testing.assert_allclose(other.x / units, plain.x, rtol=1e-9)
 
-    # Residuals of 1e-14 whose squares, times eps, leave the range of single precision.
-    tiny = pytest.param(1e-12, marks=pytest.mark.xfail(reason="squares underflow: no unit of the residuals yet"))
-
-    @pytest.mark.parametrize("size", [tiny, 1e-6, 1e3, 1e12])
+    # Squares of most of these residuals leave the range of single precision.
+    @pytest.mark.parametrize("size", [1e-30, 1e-12, 1e-6, 1e3, 1e12, 1e25])
     def test_a_start_is_no_success_because_units_are_large_or_small(self, size):
         y, start = (size * DATA).astype(jnp.float32), (START * jnp.asarray([size, 1, size])).astype(jnp.float32)
         result = jc.least_squares_many(misfit, start, (y,), shared=(T.astype(jnp.float32),))
         assert (result.nit > 0).all()
         assert result.success.all()
+        expected = jc.least_squares_many(misfit, START, (DATA,), shared=(T,)).x
+        np.testing.assert_allclose(np.asarray(result.x, float) / [size, 1, size], expected, rtol=1e-4)
+
+    def test_costs_out_of_range_are_infinite_or_zero(self):
+        """The largest number of the dtype would be taken for a cost."""
+        for size, cost in ((1e-30, 0), (1e25, jnp.inf)):
+            y, start = (size * DATA).astype(jnp.float32), (START * jnp.asarray([size, 1, size])).astype(jnp.float32)
+            result = jc.least_squares_many(misfit, start, (y,), shared=(T.astype(jnp.float32),))
+            assert (result.cost == cost).all()
 
     def test_the_solution_as_start_is_success_at_once(self):
         found = jc.least_squares_many(misfit, START, (DATA,), shared=(T,)).x

@@ -14,7 +14,7 @@ from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.status import Status
 from jaxcalc.methods import least_squares
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import max_norm, ordered_dot
+from jaxcalc.methods.lane_algebra import max_norm, norm
 from jaxcalc.methods.least_squares.linearization import Residuals, linearized, residual_jacobian
 from jaxcalc.methods.method import Iterate, Method
 
@@ -137,12 +137,11 @@ class Residual(Family):
         about only where the caller gives them; gtol is 0 where not.
         """
         small = max_norm(box.projected_gradient(at.x, at.gradient)) <= tolerances.gtol
-        cases = [(Status.SUCCESS, nothing_to_gain(state.model, at.value) | (small & (tolerances.gtol > 0)))]
+        cases = [(Status.SUCCESS, nothing_to_gain(state.model) | (small & (tolerances.gtol > 0)))]
         last, judged = state.last, jnp.isfinite(state.last.square)
         ftol, xtol = tolerances.ftol, tolerances.xtol
         by_value = (ftol >= 0) & (last.fall < ftol * last.square) & (last.ratio > ADEQUATE)
-        size = jnp.sqrt(ordered_dot(state.iterate.x, state.iterate.x))
-        by_step = (xtol >= 0) & (last.length < xtol * (xtol + size))
+        by_step = (xtol >= 0) & (last.length < xtol * (xtol + norm(state.iterate.x)))
         return [*cases, (Status.CONVERGED_VALUE, judged & by_value), (Status.CONVERGED_STEP, judged & by_step)]
 
     def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
@@ -183,7 +182,7 @@ class Residual(Family):
         return vector(u, args, shared)
 
 
-def nothing_to_gain(model: Any, cost: Array) -> Array:
+def nothing_to_gain(model: Any) -> Array:
     """Returns where the fall of |r|^2 that the linear model promises is none that could be told, (L,).
 
     Either the root of that fall for each free variable is at most `most_offset` of the root of the residuals' variance,
@@ -191,10 +190,11 @@ def nothing_to_gain(model: Any, cost: Array) -> Array:
     standard errors are large. Or what the model could still remove of the residuals is their rounding error; or the
     residuals are zero up to rounding.
     """
-    eps, square = jnp.finfo(cost.dtype).eps, 2 * cost
+    square = model.square
+    eps = jnp.finfo(square.dtype).eps
     rest, degrees = square - model.promised, model.count - model.free
     by_variance = (degrees > 0) & (rest > 0)
-    by_variance &= model.promised * degrees <= most_offset(cost.dtype) ** 2 * model.free * rest
+    by_variance &= model.promised * degrees <= most_offset(square.dtype) ** 2 * model.free * rest
     by_rounding = model.promised <= (LOST * eps) ** 2 * model.size
     return (model.full_rank & (by_variance | by_rounding)) | (square <= (ZERO * eps) ** 2 * model.size)
 

@@ -10,13 +10,14 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
-from jaxcalc.methods.lane_algebra import all_finite, ordered_dot
+from jaxcalc.methods.lane_algebra import all_finite, norm, ordered_dot
 from jaxcalc.methods.least_squares.box_step import best_inside, promised_fall
 from jaxcalc.methods.least_squares.damping import damped_step
 from jaxcalc.methods.least_squares.factors import back_substituted, product, squared, transposed_product
 from jaxcalc.methods.least_squares.linearization import JACOBIAN, Linearization
 from jaxcalc.methods.least_squares.model import Model, modelled
 from jaxcalc.methods.method import Iterate, Method, register, static_field
+from jaxcalc.methods.units import needs_units
 
 # A trial is accepted if the cost falls by this share of the model's prediction.
 ACCEPTED = 1e-4
@@ -29,14 +30,17 @@ HOPELESS = 100
 class LastStep(NamedTuple):
     """The last step that was judged, (L,) each: what SciPy's tolerances are about."""
 
-    fall: Array  # of |r|^2
+    fall: Array  # of |r|^2, in the unit that the model had before it
     ratio: Array  # of that to the predicted fall
     length: Array  # |step|
     square: Array  # |r|^2 before it
 
 
 class LevenbergMarquardtState(NamedTuple):
-    """The linear problem at x, how far it is trusted, and what it promises of the trial; |r|^2 is twice the cost."""
+    """The linear problem at x, how far it is trusted, and what it promises of the trial; |r|^2 is twice the cost.
+
+    All but the iterate are in the unit of the model.
+    """
 
     iterate: Iterate
     model: Model
@@ -72,8 +76,9 @@ class LevenbergMarquardt(Method):
         zero, zeros = jnp.zeros(lanes, x0.dtype), jnp.zeros_like(x0)
         never = jnp.full(lanes, jnp.inf, x0.dtype)
         model = Model(
-            jnp.zeros((n, *x0.shape), x0.dtype), zeros, zeros, jnp.zeros(lanes, bool), never, zero, zero, zero, zero
-        )
+            jnp.zeros((n, *x0.shape), x0.dtype), zeros, zeros, jnp.zeros(lanes, bool), never, zero, zero, zero, zero,
+            never, jnp.ones_like(zero) if needs_units(x0.dtype) else None,
+        )  # fmt: skip
         root = jnp.zeros((self.points, lanes), x0.dtype)
         return LevenbergMarquardtState(
             Iterate.at_start(x0), model, root, zeros, zero, zero, zero, zero, zero, LastStep(zero, zero, zero, zero)
@@ -85,19 +90,20 @@ class LevenbergMarquardt(Method):
         new_model, column_lengths = modelled(evaluation, box)
         finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient) & all_finite(column_lengths)
         finite &= box.finite(old.trial, evaluation.gradient) if box.is_bounded else True
-        actual = _actual_fall(state.root, evaluation.root)
+        ratio = None if evaluation.unit is None else _ratio(evaluation.unit, state.model.unit)
+        actual = _actual_fall(state.root, evaluation.root, ratio)
         judgement = _judged(state, actual, finite, evaluation.value)
         accepted = judgement.accepted
         at = old.moved(accepted, evaluation)
         model = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), new_model, state.model)
         root = jnp.where(accepted, evaluation.root, state.root)
-        D = _scaling(old.nit < 0, accepted, column_lengths, state.D)
+        before, radius = (_in_unit_of(size, accepted, ratio) for size in (state.D, judgement.radius))
+        D = _scaling(old.nit < 0, accepted, column_lengths, before)
         scaled_x = D * at.x
         first = _first_radius(ordered_dot(scaled_x, scaled_x), self.first_radius)
-        radius = jnp.where(old.nit < 0, first, judgement.radius)
+        radius = jnp.where(old.nit < 0, first, radius)
         aim = _aimed(at.x, model, D, judgement.damping, radius, box)
-        step = old.trial - old.x
-        last = LastStep(actual, judgement.ratio, jnp.sqrt(ordered_dot(step, step)), 2 * old.value)
+        last = LastStep(actual, judgement.ratio, norm(old.trial - old.x), state.model.square)
         stalled = (old.nit < 0) & ~accepted | aim.at_rest
         return LevenbergMarquardtState(
             at._replace(trial=aim.trial, stalled=stalled), model, root, D, radius, aim.damping, aim.length,
@@ -164,9 +170,23 @@ class _Aim(NamedTuple):
 
 
 @kernel
-def _actual_fall(root: Array, root_of_trial: Array) -> Array:
-    """Returns the fall of twice the cost without cancellation."""
+def _actual_fall(root: Array, root_of_trial: Array, ratio: Array | None) -> Array:
+    """Returns the fall of twice the cost without cancellation; the trial's unit is `ratio` times that of the other."""
+    if ratio is not None:
+        root_of_trial = root_of_trial * ratio
     return total((root - root_of_trial) * (root + root_of_trial))
+
+
+@kernel
+def _ratio(unit: Array, other: Array) -> Array:
+    """Returns the ratio of two units, in the range of the dtype."""
+    limits = jnp.finfo(unit.dtype)
+    return jnp.clip(unit / other, limits.tiny, limits.max)
+
+
+def _in_unit_of(sizes: Array, accepted: Array, ratio: Array | None) -> Array:
+    """Returns sizes, (..., L), in the unit of the accepted trial."""
+    return sizes if ratio is None else jnp.where(accepted, sizes / ratio, sizes)
 
 
 def _judged(state: LevenbergMarquardtState, actual: Array, finite: Array, cost: Array) -> _Judgement:
@@ -217,8 +237,8 @@ def _first_radius(square: Array, factor: Any) -> Array:
 
 def _aimed(x: Array, model: Model, D: Array, damping: Array, radius: Array, box: Box) -> _Aim:
     """Returns the next trial: the damped step in the region, in a box the best step there."""
-    factor, unit = model.factor, 1 / model.lengths
-    D2 = (D * unit) ** 2
+    factor, inverse = model.factor, 1 / model.lengths
+    unit, D2 = inverse, (D * inverse) ** 2
     gradient, gram = transposed_product(factor, model.q), squared(factor)
     newton = back_substituted(factor, -model.q)
     step = damped_step(factor, gram, gradient, newton, model.full_rank, D2, damping, radius)

@@ -7,6 +7,9 @@ the weighted and robust problem: with J_i the row of a point, z_i = (r_i / C)^2 
     r_i <- sqrt(w_i / c_i) rho' r_i,    J_i <- sqrt(w_i c_i) J_i,    so that J'r is the gradient of the cost
 
 and J'J its Hessian but for second derivatives of the residuals (Triggs, McLauchlan, Hartley and Fitzgibbon 2000).
+
+In single precision the linear problem is in units of its own, powers of two a, for r, and b_j, for a column of J / a:
+squares of residuals of size 1e-30, which vanish, and of size 1e25, which overflow, are never formed.
 """
 
 import dataclasses
@@ -23,6 +26,7 @@ from jaxcalc.core.lanes_last import lanes_last, total
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.methods.least_squares.losses import ROBUST
 from jaxcalc.methods.needs import Need, PyTree
+from jaxcalc.methods.units import needs_units, power_near
 
 # Beyond the turn of a loss c_i falls below zero, where it is no curvature of a linear problem; it is at least this
 # share of rho'.
@@ -79,15 +83,23 @@ class Residuals:
 
 
 class Linearization(NamedTuple):
-    """An evaluation at `point`: the linear problem there, (L,) lanes last."""
+    """An evaluation at `point`: the linear problem there, (L,) lanes last.
+
+    The cost and its gradient are in the caller's units; what overflows is the largest number of the dtype there, since
+    it is no sign of a point outside the domain.
+    """
 
     value: Array  # (L,) the cost
-    gradient: Array  # (n, L) J'r, that of the cost
+    gradient: Array  # (n, L) that of the cost
     point: Array  # (n, L)
-    residual: Array  # (m, L) r
-    root: Array  # (m, L) with |root|^2 twice the cost: r itself with the linear loss
-    jacobian: Array  # (n, m, L) J, a column after the other
+    residual: Array  # (m, L) r / a
+    root: Array  # (m, L) with a^2 |root|^2 twice the cost: r / a itself with the linear loss
+    jacobian: Array  # (n, m, L) J_j / (a b_j), a column after the other
     count: Array  # (L,) the number of points that are not missing
+    correlation: Array  # (n, L) jacobian' residual
+    square: Array  # (L,) |root|^2
+    unit: Array | None = None  # (L,) a; None is 1
+    column_unit: Array | None = None  # (n, L) b; None is 1
 
 
 class Jacobian(Need):
@@ -118,7 +130,8 @@ def linearized(function: Callable[[Array], tuple[Residuals, PyTree]], x: Array) 
     """Returns the linear least-squares problem of a residual function at x, (n,), and its auxiliary output."""
     columns, (residuals, aux) = residual_jacobian(function, x)
     r, columns, root = residuals.linear_problem(columns)
-    return Linearization(0.5 * root @ root, columns @ r, x, r, root, columns, residuals.count), aux
+    gradient, square = columns @ r, root @ root
+    return Linearization(0.5 * square, gradient, x, r, root, columns, residuals.count, gradient, square), aux
 
 
 def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Linearization, PyTree]:
@@ -132,13 +145,47 @@ def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Lin
         return (*residuals.linear_problem(columns), residuals.count), aux
 
     (r, columns, root, count), aux = kernel(lanes_last(of_one))(args, x)
-    gradient, value = _gradient_and_cost(columns, r, root)
-    return Linearization(value, gradient, x, r, root, columns, count), aux
+    if not needs_units(r.dtype):
+        gradient, square = _products(columns, r, root)
+        return Linearization(0.5 * square, gradient, x, r, root, columns, count, gradient, square), aux
+    columns, r, root, unit, column_unit = _in_units(columns, r, root, x)
+    correlation, square = _products(columns, r, root)
+    gradient, value = _as_caller_knows(correlation, square, unit, column_unit)
+    return Linearization(value, gradient, x, r, root, columns, count, correlation, square, unit, column_unit), aux
 
 
 @kernel
-def _gradient_and_cost(columns: Array, r: Array, root: Array) -> tuple[Array, Array]:
-    return jnp.stack([total(column * r) for column in columns]), 0.5 * total(root * root)
+def _products(columns: Array, r: Array, root: Array) -> tuple[Array, Array]:
+    return jnp.stack([total(column * r) for column in columns]), total(root * root)
+
+
+@kernel
+def _in_units(columns: Array, r: Array, root: Array, x: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Returns J, r and the root in units of their own, and these.
+
+    The unit of r is the size of its largest component, or of what a variable contributes to it if that is larger.
+    """
+    sizes = jnp.max(jnp.abs(columns), axis=1)
+    parts = jnp.minimum(jnp.max(sizes * jnp.abs(x), axis=0), jnp.finfo(r.dtype).max)
+    unit = power_near(jnp.maximum(jnp.maximum(_largest(r), _largest(root)), parts))
+    column_unit = power_near(sizes / unit)
+    return columns * (1 / unit / column_unit)[:, None], r / unit, root / unit, unit, column_unit
+
+
+def _largest(vector: Array) -> Array:
+    return jnp.max(jnp.abs(vector), axis=0)
+
+
+@kernel
+def _as_caller_knows(correlation: Array, square: Array, unit: Array, column_unit: Array) -> tuple[Array, Array]:
+    """Returns the gradient and the cost in the caller's units, or the largest numbers where they overflow."""
+    most = jnp.finfo(square.dtype).max
+
+    def within_range(value: Array, unknown: Array) -> Array:
+        return jnp.where(jnp.isfinite(unknown), jnp.clip(value, -most, most), unknown)
+
+    gradient = correlation * column_unit * unit * unit
+    return within_range(gradient, correlation), within_range(0.5 * square * unit * unit, square)
 
 
 def residual_jacobian(function: Callable, x: Array) -> tuple[Array, tuple[Residuals, PyTree]]:

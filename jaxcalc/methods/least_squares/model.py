@@ -5,6 +5,7 @@ The model is |r + J s|^2 for the variables that no bound holds, reduced to n equ
     |r + J s|^2 = |q + R c s|^2 + rest,    c_j = |J_j|.
 
 Gauss and Newton's step is its minimum, c s = -R^-1 q; there |r|^2 has fallen by q'q, which is what the model promises.
+All numbers are in the unit of the evaluation's residuals; see `linearization`.
 """
 
 from typing import NamedTuple
@@ -36,35 +37,41 @@ class Model(NamedTuple):
     count: Array  # (L,) how many points there are
     rounding: Array  # (L,) the rounding error of |r|^2
     size: Array  # (L,) |s|^2, s_i being the sum of the sizes of what residual i changes by with each variable
+    square: Array  # (L,) |r|^2, or with a robust loss twice the cost
+    unit: Array | None  # (L,) of the residuals; None is 1
 
 
 def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
     """Returns the model at an evaluation's point, and the lengths of all columns, those of held variables too."""
-    columns, r, gradient = evaluation.jacobian, evaluation.residual, evaluation.gradient
-    free = box.free(evaluation.point, gradient)
+    columns, r = evaluation.jacobian, evaluation.residual
+    free = box.free(evaluation.point, evaluation.gradient)
     if len(columns) <= MOST_UNROLLED:
         gram = _gram(columns)
         squares = jnp.stack([gram[k, k] for k in range(len(gram))])
     else:
         gram, squares = None, _squares(columns)
     lengths, inverse = _lengths(squares, free)
-    scaled = inverse * gradient
+    scaled = inverse * evaluation.correlation
     reduced = triangle(columns, inverse, r, None if gram is None else _unit_gram(gram, inverse, free), scaled)
     factor = _with_held(reduced.factor, free) if box.is_bounded else reduced.factor
-    rounding, size = _rounding(columns, r, evaluation.point, evaluation.value)
+    weight = evaluation.column_unit
+    contributions = evaluation.point if weight is None else weight * evaluation.point
+    rounding, size = _rounding(columns, r, contributions, evaluation.square)
     rank, free_count = _rank(factor, free)
     model = Model(
         factor,
         reduced.q,
-        lengths,
+        lengths if weight is None else weight * lengths,
         rank,
         ordered_dot(reduced.q, reduced.q),
         free_count,
         evaluation.count,
         rounding,
         size,
+        evaluation.square,
+        evaluation.unit,
     )
-    return model, jnp.sqrt(squares)
+    return model, jnp.sqrt(squares) if weight is None else weight * jnp.sqrt(squares)
 
 
 @kernel
@@ -108,10 +115,10 @@ def _rank(factor: Array, free: Array) -> tuple[Array, Array]:
 
 
 @kernel
-def _rounding(columns: Array, r: Array, x: Array, cost: Array) -> tuple[Array, Array]:
+def _rounding(columns: Array, r: Array, x: Array, square: Array) -> tuple[Array, Array]:
     """Returns the rounding error of |r|^2, and |s|^2 with s_i = sum_j |J_ij x_j|."""
     sizes = sum((jnp.abs(columns[j] * x[j]) for j in range(1, len(x))), jnp.abs(columns[0] * x[0]))
-    eps, square = jnp.finfo(r.dtype).eps, 2 * cost
+    eps = jnp.finfo(r.dtype).eps
     size = total(sizes * sizes)
     # In shares of |r|, so that no fourth powers of the residuals' unit are formed.
     share = r * jnp.where(square > 0, jax.lax.rsqrt(square), 0)

@@ -27,6 +27,7 @@ from jaxcalc.methods.least_squares.counts import Counts
 from jaxcalc.methods.least_squares.linearization import Residuals, residual_jacobian
 from jaxcalc.methods.least_squares.losses import ROBUST
 from jaxcalc.methods.least_squares.model import RANK
+from jaxcalc.methods.units import power_near
 
 # Fits whose Jacobians are in memory at once.
 BLOCK = 1024
@@ -75,13 +76,12 @@ def _covariances(
         free = box.free(x, gradient) & ~fixed
         factor, basis, lengths = _gram_schmidt(jnp.where(free[:, None], columns, 0))
         degrees = residuals.count - jnp.sum(free, dtype=u.dtype)
-        matrix, full_rank = _covariance(factor, basis, lengths, free, curvature, score)
+        needs_variance = is_robust or not (absolute or isinstance(residuals, Counts))
+        deviation = _length(r) / jnp.sqrt(degrees) if needs_variance and not is_robust else 1
+        matrix, full_rank = _covariance(factor, basis, lengths, free, deviation, curvature, score)
         if is_robust:
             matrix = matrix * (residuals.count / degrees)
-        elif not (absolute or isinstance(residuals, Counts)):
-            matrix = matrix * (r @ r / degrees)
         finite = jnp.all(jnp.isfinite(columns)) & jnp.all(jnp.isfinite(r))
-        needs_variance = is_robust or not (absolute or isinstance(residuals, Counts))
         undetermined = finite & (~full_rank | (needs_variance & (degrees <= 0)))
         matrix = _with_held(matrix, free, fixed, undetermined)
         return Covariances(matrix, degrees, undetermined, None), columns.T, r, residuals.count
@@ -124,7 +124,7 @@ def _linear(residuals: Residuals, columns: Array) -> tuple[Array, Array, bool, A
 def _gram_schmidt(columns: Array) -> tuple[Array, Array, Array]:
     """Returns R, Q by columns, and the lengths of the columns, 1 where zero; R has a row of zeros for such a column."""
     n = len(columns)
-    lengths = jnp.sqrt(jnp.sum(columns * columns, axis=1))
+    lengths = jax.vmap(_length)(columns)
     lengths = jnp.where(lengths > 0, lengths, 1)
     left = columns / lengths[:, None]
 
@@ -143,16 +143,27 @@ def _gram_schmidt(columns: Array) -> tuple[Array, Array, Array]:
     return factor, basis, lengths
 
 
+def _length(vector: Array) -> Array:
+    """Returns the Euclidean length; in single precision the squares of small and large numbers are out of range."""
+    unit = jax.lax.stop_gradient(power_near(jnp.max(jnp.abs(vector))))
+    shares = vector / unit
+    square = jnp.sum(shares * shares)
+    return jnp.where(square > 0, unit * jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
 def _covariance(
-    factor: Array, basis: Array, lengths: Array, free: Array, curvature: Any, score: Any
+    factor: Array, basis: Array, lengths: Array, free: Array, deviation: Any, curvature: Any, score: Any
 ) -> tuple[Array, Array]:
-    """Returns the covariance but for its variance, and whether R is regular; R has ones for held parameters."""
+    """Returns the covariance and whether R is regular; R has ones for held parameters.
+
+    The residuals' standard deviation multiplies R's inverse, so that no variance out of the dtype's range is formed.
+    """
     n = len(factor)
     diagonal = jnp.where(free, jnp.diagonal(factor), 1)
     full_rank = jnp.all(diagonal > RANK * n * jnp.finfo(factor.dtype).eps)
     eye = jnp.eye(n, dtype=factor.dtype)
     factor = jnp.where(full_rank, jnp.where(eye > 0, diagonal * eye, factor), eye)
-    inverse = _inverse(factor) / lengths[:, None]
+    inverse = deviation * (_inverse(factor) / lengths[:, None])
     if curvature is None:
         return inverse @ inverse.T, full_rank
     held = jnp.diag(jnp.where(free, 0, 1).astype(factor.dtype))
