@@ -12,7 +12,7 @@ LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-pyth
 LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
-	format bench clean
+	format bench docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/jaxcalc demo
@@ -57,6 +57,10 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/jaxcalc bench --json benchmarks.json --markdown docs/performance.md
+
+# The site, in build/site; it works from that folder. The variable silences the theme's notice about its successor.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .cache
