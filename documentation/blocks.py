@@ -1,13 +1,14 @@
 """The Python code of a page: found, run in order in one namespace, and followed by what it printed and drew.
 
-A block that binds the name `figure` to a matplotlib figure shows that figure. In the text, `{{ expression }}` is replaced
-by the value of the expression after the blocks above: so the numbers of a page come from its own run.
+A block that binds the name `figure` to a matplotlib figure, or to Axes, shows that figure. In the text, the value of an
+expression after the blocks above stands in for `{{ expression }}`: so the numbers of a page come from its own run.
 """
 
 import contextlib
 import dataclasses
 import io
 import re
+import warnings
 from typing import Any
 
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -78,12 +79,14 @@ def _run_block(code: str, place: str, namespace: dict[str, Any]) -> Shown:
     before = namespace.get("figure")
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("default")
             exec(compile(code, place, "exec"), namespace)
     except Exception as error:
         raise PageError(f"the block at {place} raises {type(error).__name__}: {error}") from error
+    printed.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in warned)
     figure = namespace.get("figure")
-    return Shown(printed.getvalue(), None if figure is before else figure)
+    return Shown(printed.getvalue(), None if figure is before else figure.figure)
 
 
 def _filled(text: str, name: str, namespace: dict[str, Any]) -> str:

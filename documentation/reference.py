@@ -1,5 +1,6 @@
 """The pages of the reference: every public name, under the part of the library that it comes from."""
 
+import enum
 import importlib
 import inspect
 import types
@@ -114,4 +115,6 @@ def _entry(path: str) -> str:
     """The directive of a name. A function that has its module's name, such as `network.mlp`, is named by its origin."""
     if (ROOT / path.replace(".", "/")).with_suffix(".py").exists():
         return f"::: {path}.{path.rpartition('.')[2]}\n    options:\n      heading: {path}\n"
+    if isinstance(_object(path)[1], enum.EnumType):  # the members' docstrings are their words
+        return f"::: {path}\n    options:\n      show_if_no_docstring: true\n"
     return f"::: {path}\n"
