@@ -77,5 +77,5 @@ def _inside(link: re.Match, path: str, files: Files) -> str:
     target = re.sub(r"^(?:docs/)", "", link[2])
     if not link[2].startswith("../"):
         return f"[{link[1]}]({target})" if files.get_file_from_path(target.partition("#")[0]) else link[1]
-    there = os.path.normpath(os.path.join(os.path.dirname(path), target.partition("#")[0]))
-    return link[0] if files.get_file_from_path(there) else link[1]
+    leads_out = os.path.normpath(os.path.join(os.path.dirname(path), target)).startswith("..")
+    return link[1] if leads_out else link[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxcalc as jc
 from documentation import blocks, reference
 
 pytest.importorskip("matplotlib")
@@ -98,3 +99,19 @@ def test_values_and_output_are_put_into_the_page():
     filled, shown = blocks.run(text, "page")
     assert filled.endswith("Twice 2 is 4.\n")
     assert "``` { .text .printed }\n2\n```" in blocks.with_shown(filled, shown, picture=None)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("how-to/choosing-a-method.md", [f"`{name}`" for name in jc.methods.REGISTRY]),
+        ("explanation/promise.md", [status.name for status in jc.Status]),
+    ],
+)
+def test_the_tables_of_methods_and_statuses_are_the_library_s(page, names):
+    tables = [eval(found, {"jc": jc}) for found in blocks.VALUE.findall((DOCS / page).read_text()) if "|---|" in found]
+    assert len(tables) == 1
+    rows = [line.split(" | ") for line in tables[0].splitlines()[2:]]
+    assert len(rows) == len(names)
+    for row, name in zip(rows, names, strict=True):
+        assert name in (row[0].removeprefix("| "), row[1])
