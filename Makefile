@@ -20,7 +20,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: $(VENV)/.dev
+# With what builds the site, which the slow tests open in a browser.
+test-all: $(VENV)/.dev $(VENV)/.docs
 	$(BIN)/python -m pytest -n auto --dist worksteal --slow
 
 test-latest:
