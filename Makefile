@@ -12,7 +12,7 @@ LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-pyth
 LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
-	format bench docs clean
+	format bench docs test-docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/jaxcalc demo
@@ -20,8 +20,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-# With what builds the site, which the slow tests open in a browser.
-test-all: $(VENV)/.dev $(VENV)/.docs
+test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal --slow
 
 test-latest:
@@ -62,6 +61,10 @@ bench: $(VENV)/.dev
 # The site, in build/site; it works from that folder. The variable silences the theme's notice about its successor.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The code of all pages is run, and the site is opened in Chromium where there is one.
+test-docs: docs $(VENV)/.dev
+	JAXCALC_SITE=build/site $(BIN)/python -m pytest --slow tests/project/test_pages.py tests/project/test_site.py
 
 clean:
 	rm -rf $(VENV) .cache
