@@ -10,11 +10,35 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ROOT = EXAMPLES.parent
+# The written page -> the example about the same thing; other pages have the name of their example.
+ABOUT = {
+    "tutorial/slope": "slope_and_tangent",
+    "tutorial/rules": "differentiation_rules",
+    "tutorial/area": "area_and_antiderivative",
+    "tutorial/gradient": "gradient_field",
+    "tutorial/critical-points": "peaks_and_valleys",
+    "tutorial/descent": "descent_on_the_quartic",
+    "tutorial/network": "network_cost",
+    "how-to/ragged-data": "ragged_subjects",
+    "how-to/gaussian-processes": "gaussian_process",
+    "how-to/standard-errors": "bootstrap",
+    "how-to/bilevel": "ridge_penalties",
+}
 
 
 def addresses() -> list[str]:
     """Returns the addresses of the gallery's pages: the overview and one for each example."""
     return ["gallery/index.md", *(f"gallery/{path.stem}.md" for path in sorted(EXAMPLES.glob("*.py")))]
+
+
+def link(page: str) -> str:
+    """Returns a sentence that leads from a written page, such as how-to/lasso.md, to its example; "" without one."""
+    page = page.removesuffix(".md")
+    name = ABOUT.get(page, page.rpartition("/")[2].replace("-", "_"))
+    exists = (EXAMPLES / f"{name}.py").exists()
+    return (
+        f"\n**In the gallery**: [{name.replace('_', ' ')}](../gallery/{name}.md), a whole script.\n" if exists else ""
+    )
 
 
 @cache

@@ -69,7 +69,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         text, shown = blocks.run(markdown, path)
     except blocks.PageError as error:
         raise PluginError(str(error)) from error
-    return blocks.with_shown(text, shown, picture)
+    return blocks.with_shown(text, shown, picture) + gallery.link(path)
 
 
 def _inside(link: re.Match, path: str, files: Files) -> str:
