@@ -85,8 +85,8 @@ def _run_block(code: str, place: str, namespace: dict[str, Any]) -> Shown:
     except Exception as error:
         raise PageError(f"the block at {place} raises {type(error).__name__}: {error}") from error
     printed.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in warned)
-    figure = namespace.get("figure")
-    return Shown(printed.getvalue(), None if figure is before else figure.figure)
+    drawn = namespace.get("figure")
+    return Shown(printed.getvalue(), None if drawn is before else getattr(drawn, "figure", None))
 
 
 def _filled(text: str, name: str, namespace: dict[str, Any]) -> str:

@@ -59,7 +59,7 @@ def address(title: str) -> str:
 
 def names() -> list[str]:
     """Returns the full name of everything public: what `import jaxcalc` offers, and what its parts do."""
-    top = [f"jaxcalc.{name}" for name in jc.__all__ if name != "__version__" and name not in PARTS]
+    top = [f"jaxcalc.{name}" for name in dir(jc) if not name.startswith("_") and name not in PARTS]
     return top + [f"jaxcalc.{part}.{name}" for part in PARTS for name in _public(part)]
 
 

@@ -1,5 +1,6 @@
 """The code of the pages runs, old and new lines give the same answers, every public name is in the reference."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -60,12 +61,8 @@ def test_each_line_of_scipy_gives_what_the_new_line_gives():
 def test_each_new_line_for_jaxopt_runs_and_gives_what_the_old_line_gives():
     namespace, found = rows("from-jaxopt")
     assert len(found) >= 12
-    try:
-        import jaxopt
-        import optax
-    except ImportError:
-        jaxopt = optax = None
-    namespace |= {"jaxopt": jaxopt, "optax": pytest.importorskip("optax") if optax is None else optax}
+    jaxopt = importlib.import_module("jaxopt") if importlib.util.find_spec("jaxopt") else None
+    namespace |= {"jaxopt": jaxopt, "optax": pytest.importorskip("optax")}
     for what, old, new in found:
         after = eval(new, namespace)
         assert np.isfinite(after).all(), what
