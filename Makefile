@@ -15,7 +15,7 @@ LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 TO_THE_LAST_BIT := tests/contracts/test_contracts.py tests/core/test_kernels.py tests/optimize/test_devices.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
-	format bench clean
+	format bench docs test-docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/jaxcalc demo
@@ -61,6 +61,14 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/jaxcalc bench --json benchmarks.json --markdown docs/performance.md
+
+# The site, in build/site; it works from that folder. The variable silences the theme's notice about its successor.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The code of all pages is run, and the site is opened in Chromium where there is one.
+test-docs: docs $(VENV)/.dev
+	JAXCALC_SITE=build/site $(BIN)/python -m pytest --slow tests/project/test_pages.py tests/project/test_site.py
 
 clean:
 	rm -rf $(VENV) .cache

@@ -7,7 +7,7 @@ import argparse
 import importlib
 import sys
 
-from benchmarks import ENTRIES, markdown, timing
+from benchmarks import ENTRIES, markdown, summary, timing
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m benchmarks") -> int:
@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None, name: str = "python -m benchmarks")
             report.write(options.json, facts, entries, options.quick)
         if options.markdown:
             markdown.write(options.markdown, facts, entries[-1])
+            summary.write(options.markdown)
     report.show_ratios(entries)
     return 0
 

@@ -12,7 +12,7 @@ from jaxcalc.command.reports import Report, Table
 
 CORE = ("jax", "jaxlib", "optax", "scipy", "numpy", "lazy_loader", "tqdm")
 # Extras for those who work on the library itself.
-FOR_DEVELOPERS = ("bench", "cutest", "test", "dev")
+FOR_DEVELOPERS = ("bench", "cutest", "docs", "test", "dev")
 
 
 def doctor() -> Report:

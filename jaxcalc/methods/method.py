@@ -70,7 +70,7 @@ class Method(abc.ABC):
 
     # What each evaluation has to hold.
     needs: ClassVar[Need] = GRADIENT
-    # What an evaluation and the state cost, and which problems the method suits: the words of the README's table.
+    # What an evaluation and the state cost, and which problems the method suits: the words of the site's table.
     takes: ClassVar[str] = "gradients"
     suits: ClassVar[str] = ""
     # Whether the caller sets the length of the steps: the method converges only where it suits the curvature.

@@ -1,42 +1,54 @@
-"""What the README shows runs, and prints what it says."""
+"""What the README shows runs, and prints what it says; its table is the suite's; its links lead somewhere."""
 
 import re
 from pathlib import Path
 
-import jaxcalc as jc
+from benchmarks import markdown, summary
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_code_runs_and_says_what_it_says(capsys):
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     exec(compile(code, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "5000 of 5000 SUCCESS: the largest component of the gradient is at most gtol" in printed
-    assert "0.38196601125" in printed
-    assert "[True, True]" in printed
-    assert "[1.2   0.002]" in printed
-    assert "[10.  4.  8.]" in printed
-    assert re.search(r"optimiser +learning rate +validation loss", printed)
-    assert "3.5449077018" in printed
-    assert "['minimum', 'maximum', 'minimum'] -1.0 inf True" in printed
-    assert printed.endswith("saddle\n")
+    fits, many, slope, points = capsys.readouterr().out.splitlines()
+    assert fits == "768 of 768 fits; error in units of its own: 1.0"
+    assert many.startswith("5000 of 5000 SUCCESS: the largest component of the gradient is at most gtol")
+    assert slope == "[-0.25 -0.25]"
+    assert points == "[0.381966 1.5      2.618034] ['minimum', 'maximum', 'minimum'] True"
 
 
-def test_the_table_of_statuses_is_the_library_s():
-    rows = dict(re.findall(r"^\| ([A-Z_]+) \| (.*?) \|$", README, re.MULTILINE))
-    assert list(rows) == [status.name for status in jc.Status]
-    for status in jc.Status:
-        assert status.words.startswith(rows[status.name])
+def test_pixels_become_maps_with_errors_in_fifteen_lines():
+    first = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert first is not None
+    assert len([line for line in first[1].splitlines() if line.strip()]) <= 15
+    assert ".popt" in first[1]
+    assert ".stderr" in first[1]
 
 
-def test_the_table_of_methods_is_the_registry_s():
-    rows = re.findall(r"^\| `(\w+)`(?: \(default\))? \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-    methods = {name: factory() for name, factory in jc.methods.REGISTRY.items()}
-    assert sorted(rows) == sorted((name, method.takes, method.suits) for name, method in methods.items())
+def test_the_table_against_peers_is_the_suite_s():
+    table = summary.table()
+    assert markdown.with_section(README, "summary", table) == README, "run `python -m benchmarks.summary`"
+    assert len(table.splitlines()) >= 4
+
+
+def test_the_table_is_made_of_rows_with_peers():
+    head = "| contestant | problems | problems/s |\n| --- | --- | --- |\n"
+    page = "<!-- suite: rosenbrock -->\nmachine\n\nSome work:\n\n" + head
+    page += (
+        "| jaxcalc, lanes | 9 | 1,000 |\n| one, vmap | 9 | 20.5 |\n| two, blocks | 9 | 300 |\n| scipy, loop | 1 | 2 |\n"
+    )
+    page += "<!-- end of suite -->\n<!-- suite: stragglers -->\n<!-- end of suite -->\n"
+    assert summary.table(page).splitlines()[2:] == ["| Some work | 1,000 | 300 (two, blocks) | 2 |"]
+
+
+def test_the_links_lead_to_files():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
 
 
 def test_the_commands_exist():
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     for command in set(re.findall(r"make ([a-z-]+)", README)):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
