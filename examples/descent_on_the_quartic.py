@@ -32,9 +32,9 @@ def main(arguments=None):
         print(f"{k:4d}  {path.x[k]:8.6f}  {path.fun[k]:8.5f}  {path.jac[k]:z8.5f}")
     print(f"the minimum, (3 - sqrt 5) / 2, is {(3 - 5**0.5) / 2:.6f}")
 
-    figure = plots.descent(quartic, path.x[:21], interval=(-0.25, 3.25), title="Gradient descent, learning rate 0.05")
+    ax = plots.descent(quartic, path.x[:21], interval=(-0.25, 3.25), title="Gradient descent, learning rate 0.05")
     options.output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.output / "descent.png")
+    ax.figure.savefig(options.output / "descent.png")
     print("picture:", options.output / "descent.png")
     return path
 

@@ -14,6 +14,9 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.derivatives import taylor
 from jaxcalc.core.arguments import as_real
+from jaxcalc.core.public import public_names
+
+__dir__ = public_names(__name__)
 
 
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:

@@ -10,7 +10,8 @@ from jax import Array
 
 from jaxcalc.core.arguments import arrays, whole_number
 from jaxcalc.core.programs import compiled
-from jaxcalc.network import pictures
+from jaxcalc.plots.canvas import figure_of
+from jaxcalc.plots.planes import landscape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class Landscape(NamedTuple):
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        return pictures.landscape(self.along, self.loss)
+        return figure_of(landscape(self.along, self.loss))
 
 
 def loss_landscape(
