@@ -115,7 +115,7 @@ def loss_curves(
     """Draws the loss of each optimiser against the epoch.
 
     Lines are medians over the seeds; bands reach from the lower to the upper quartile. The losses are on a logarithmic
-    axis if all of them are positive.
+    axis if all of them are positive and they differ by a factor of 5 or more.
 
     Args:
         losses: The loss of each optimiser at the start and after each epoch, shape (epochs + 1,), or of S seeds
@@ -285,5 +285,6 @@ def quartiles(values: np.ndarray) -> np.ndarray:
 
 
 def _scale(losses: "Sequence[np.ndarray] | Any") -> str:
-    """Returns "log" if all losses are positive."""
-    return "linear" if any((own <= 0).any() for own in losses) else "log"
+    """Returns "log" if all losses are positive and they differ by a factor of 5 or more."""
+    finite = np.concatenate([own[np.isfinite(own)] for own in losses])
+    return "log" if finite.size and finite.min() > 0 and finite.max() >= 5 * finite.min() else "linear"

@@ -7,7 +7,7 @@ import inspect
 import io
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import pytest
 
 from jaxcalc import plots
 from jaxcalc.optimize.fitting.result import CurveFitResult
+from jaxcalc.plots.canvas import figure_of
 from jaxcalc.plots.curves import Points
 
 pytest.importorskip("matplotlib", reason="pictures are in the extra `plots`")
@@ -30,6 +31,14 @@ TOLERANCE = 0.03
 ROOT = 5**0.5
 VALLEYS = [(3 - ROOT) / 2, (3 + ROOT) / 2]
 STEPS = np.linspace(-1.0, 1.0, 21)
+
+
+class Ended(NamedTuple):
+    """What `convergence` reads of a result."""
+
+    status: Any
+    nfev: Any
+    nit: Any
 
 
 def quartic(x):
@@ -73,7 +82,7 @@ def draw_fit(ax=None):
 def batch():
     generator = np.random.default_rng(0)
     status = generator.choice([0, 0, 0, 0, 2, 3, 9], 500)
-    return SimpleNamespace(status=status, nfev=10 + generator.poisson(8 + 5 * (status == 2)), nit=np.full(500, 7))
+    return Ended(status=status, nfev=10 + generator.poisson(8 + 5 * (status == 2)), nit=np.full(500, 7))
 
 
 def image_of(rows=18, columns=24):
@@ -138,8 +147,8 @@ def small(name):
     figure = Figure(figsize=(2.0, 1.5), dpi=100)
     PICTURES[name](figure.add_subplot())
     for ax in figure.axes:
-        if ax.get_legend():
-            ax.get_legend().remove()
+        if legend := ax.get_legend():
+            legend.remove()
     for text in figure.findobj(Text):
         text.set_visible(False)
     for ax in figure.axes:
@@ -173,7 +182,7 @@ def test_it_looks_like_the_stored_image(name):
 def test_nothing_is_cut_off_and_axes_have_names(name):
     ax = PICTURES[name]()
     assert isinstance(ax, Axes)
-    figure = ax.figure
+    figure = figure_of(ax)
     figure.draw_without_rendering()
     inside, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(inside.x0, inside.y0, width - inside.x1, height - inside.y1) > -0.01
@@ -185,7 +194,9 @@ def test_the_tolerance_sees_a_line_that_is_missing():
     full = small("curve")
     figure = Figure(figsize=(2.0, 1.5), dpi=100)
     ax = plots.curve(quartic, -0.2, 3.2, critical_points=True, area=(0.0, 2.0), ax=figure.add_subplot())
-    ax.get_legend().remove()
+    legend = ax.get_legend()
+    assert legend
+    legend.remove()
     for text in figure.findobj(Text):
         text.set_visible(False)
     ax.tick_params(labelbottom=False, labelleft=False)
@@ -218,8 +229,8 @@ def test_maps_of_all_parameters_have_axes_each():
 def test_shares_of_statuses_are_never_rounded_to_all_or_none():
     status = np.zeros(30_000, int)
     status[7] = 2
-    ax = plots.convergence(SimpleNamespace(status=status, nfev=status + 5, nit=status))
-    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    ax = plots.convergence(Ended(status=status, nfev=status + 5, nit=status))
+    words = ax.get_legend_handles_labels()[1]
     assert words == ["SUCCESS > 99.9 %", "MAX_ITERATIONS < 0.01 %", "median 5"]
 
 
@@ -241,7 +252,7 @@ REFUSED = {
     ),
     r"shape \(steps \+ 1, 2\); it has \(4,\)": lambda: plots.descent_on_contours(bowl, np.zeros(4)),
     "count must be": lambda: plots.convergence(batch(), count="time"),
-    "result holds no problems": lambda: plots.convergence(SimpleNamespace(status=[], nfev=[], nit=[])),
+    "result holds no problems": lambda: plots.convergence(Ended(status=[], nfev=[], nit=[])),
     r"become an image by popt\[:, k\].reshape": lambda: plots.parameter_map(np.zeros(9)),
     r"failed must have the shape of values, \(2, 3\); it has \(3,\)": lambda: plots.parameter_map(
         np.zeros((2, 3)), failed=np.zeros(3)
