@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import figures, report
+from jaxcalc.plots.canvas import axes_for, line_style, plain
+from jaxcalc.plots.comparisons import performance_profile
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -86,20 +88,6 @@ def cells(pair: Pair) -> dict[str, str]:
     }
 
 
-def profile(times: Mapping[str, Sequence[float]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Returns performance profiles: for each contestant its factors over the best, sorted, and the shares up to them.
-
-    Args:
-        times: The times of each contestant, all of the same problems in the same order; infinite where not solved.
-    """
-    best = [min(row) for row in zip(*times.values(), strict=True)]
-    profiles = {}
-    for name, own in times.items():
-        factors = sorted(t / b for t, b in zip(own, best, strict=True) if t < float("inf"))
-        profiles[name] = factors, [(k + 1) / len(best) for k in range(len(factors))]
-    return profiles
-
-
 def written(runs: Sequence[Mapping[str, Any]], labels: Sequence[str], pairs: Sequence[Pair]) -> str:
     """Returns the HTML page."""
     lines = [cells(pair) for pair in pairs]
@@ -123,30 +111,26 @@ def written(runs: Sequence[Mapping[str, Any]], labels: Sequence[str], pairs: Seq
 def _pictures(runs: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     """Returns titles and SVG elements; a note instead where matplotlib is not installed."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         return [("Pictures", "They need matplotlib.")]
 
-    def drawn(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, limit: float = 0.0) -> str:
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-        axes = figure.subplots()
-        for k, (name, (along, up)) in enumerate(curves.items()):
-            style = {"linestyle": "-" if k % 2 == 0 else "--", "linewidth": 1.8, "label": name}
-            if limit:
-                axes.step([1, *along, limit], [0, *up, up[-1] if up else 0], where="post", **style)
-            else:
-                axes.plot(along, up, marker="o" if k % 2 == 0 else "s", markersize=5, **style)
-        axes.set_xscale("log", base=2 if x == "lanes" else 10)
-        if not limit:
-            axes.set_yscale("log")
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
+    def svg(axes: Any) -> str:
         file = io.StringIO()
-        figure.savefig(file, format="svg")
+        axes.figure.savefig(file, format="svg")
         return "".join(file.getvalue().partition("<svg")[1:])
+
+    def drawn(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> str:
+        axes = axes_for(None, 7.5, 4.2)
+        for k, (name, (along, up)) in enumerate(curves.items()):
+            axes.plot(
+                along, up, marker="o" if k % 2 == 0 else "s", markersize=5, linewidth=1.8, label=name, **line_style(k)
+            )
+        axes.set_xscale("log", base=2 if x == "lanes" else 10)
+        axes.set(yscale="log", xlabel=x, ylabel=y)
+        plain(axes)
+        axes.legend(frameon=False, fontsize=9)
+        return svg(axes)
 
     found = []
     for title, along, chosen in (
@@ -160,9 +144,7 @@ def _pictures(runs: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> list[
         profiles.append((f"Performance profile of the contestants of {letter}", _of_contestants(run)))
     for title, times in profiles:
         if times:
-            curves = profile(times)
-            limit = 1.1 * max((factors[-1] for factors, _ in curves.values() if factors), default=1.0)
-            found.append((title, drawn(curves, "times the fastest", "share of rows", limit)))
+            found.append((title, svg(performance_profile(times, of="time", title=""))))
     return found
 
 

@@ -6,7 +6,6 @@ package are sometimes wrong).
 """
 
 import dataclasses
-import itertools
 import math
 import statistics
 from collections.abc import Iterable
@@ -19,7 +18,10 @@ GRADIENT, VALUE = 1e-5, 1e-6
 HONEST = 1.01
 KINDS = ("unconstrained", "bounded")
 # Width and style of a line by whose solver it is.
-STYLES = {"jaxcalc": (2, "-"), "scipy": (1, "--")}
+STYLES: dict[str, dict[str, Any]] = {
+    "jaxcalc": {"linewidth": 2, "linestyle": "-"},
+    "scipy": {"linewidth": 1, "linestyle": "--"},
+}
 
 Row = dict[str, Any]
 
@@ -105,32 +107,21 @@ def draw_profile(rows: list[Row], path: str) -> None:
 
     Source: E. Dolan and J. Moré, Benchmarking optimization software with performance profiles (2002).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from jaxcalc.plots import COLOURS, ELSEWHERE
+    from jaxcalc.plots.canvas import blank_figure, legend_below
+    from jaxcalc.plots.comparisons import performance_profile
 
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
-    # This library's solvers come first, so that their colours are told apart best.
-    solvers = sorted({row["solver"] for row in rows}, key=lambda solver: (not solver.startswith("jaxcalc"), solver))
-    colours = dict(zip(solvers, itertools.cycle((*COLOURS, ELSEWHERE)), strict=False))
-    figure = Figure(figsize=(6 * len(kinds), 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(6 * len(kinds), 6)
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         ratios = profile(Score.of(rows, kind))
-        for solver in sorted(ratios, key=lambda solver: -np.isfinite(ratios[solver]).sum()):
-            solved = np.sort(ratios[solver][np.isfinite(ratios[solver])])
-            shares = np.arange(1, len(solved) + 1) / len(ratios[solver])
-            # To the right edge: what is solved at all stays solved.
-            solved, shares = np.append(solved, 1e6), np.append(shares, shares[-1:])
-            label = f"{solver.replace('-', ' ', 1)}, {len(solved) - 1}"
-            width, style = STYLES.get(solver.partition("-")[0], (1, ":"))
-            axes.step(solved, shares, where="post", color=colours[solver], label=label, lw=width, ls=style)
-        axes.set(xscale="log", xlim=(1, 100), ylim=(0, 1), xlabel="work, over the least of any solver")
-        axes.set(ylabel="share of the problems solved", title=kind)
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=7, title="solver, problems solved"
+        # This library's solvers come first, so that their colours are told apart best.
+        names = sorted(
+            ratios, key=lambda name: (not name.startswith("jaxcalc"), -np.isfinite(ratios[name]).sum(), name)
         )
+        styles = {name: STYLES.get(name.partition("-")[0], {"linewidth": 1, "linestyle": ":"}) for name in names}
+        work = {name: ratios[name] for name in names}
+        performance_profile(work, limit=100, styles=styles, title=kind, ax=axes)
+        legend_below(axes, 3, fontsize=7, title="solver, problems solved")
     figure.savefig(path, dpi=90)
 
 

@@ -4,6 +4,7 @@ Run it with `python examples/bootstrap.py`; it needs `pip install "jaxcalc[demo]
 """
 
 import argparse
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,17 @@ import numpy as np
 import jaxcalc as jc
 from jaxcalc.command.demo import breast_cancer
 
-jax.config.update("jax_enable_x64", True)
+# %%
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--short", action="store_true", help="draw 100 resamples, not 5,000")
+parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER", help="where the picture goes")
+options, _ = parser.parse_known_args()
+options.output.mkdir(parents=True, exist_ok=True)
+jax.config.update("jax_enable_x64", True)  # JAX computes in single precision unless told otherwise
+
+# %% X has a column of ones and six standardised features, y is 1 for a malignant tumour and 0 for a benign one.
+X, y, names = breast_cancer()
+m, n = X.shape
 
 
 def cost(b, weights, X, y):
@@ -21,25 +32,17 @@ def cost(b, weights, X, y):
     return (weights @ (jax.nn.softplus(z) - y * z) + 0.5 * b[1:] @ b[1:]) / len(y)
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="draw 100 resamples, not 5,000")
-    resamples = 100 if parser.parse_args(arguments).short else 5_000
+# %% The weights of a resample are the numbers of times that it draws each patient. All fits share X and y.
+resamples = 100 if options.short else 5_000
+weights = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), size=resamples).astype(float)
+fits = jc.minimize_many(cost, jnp.zeros((resamples, n)), (weights,), shared=(X, y))
+print(fits.message)
 
-    # X has a column of ones and six standardised features, y is 1 for a malignant tumour and 0 for a benign one.
-    X, y, names = breast_cancer()
-    m, n = X.shape
+lower, upper = np.percentile(fits.check().x, [2.5, 97.5], axis=0)
+for name, low, high in zip(names, lower, upper, strict=True):
+    print(f"{name:18} from {low:+.3f} to {high:+.3f}")
 
-    # The weights of a resample are the numbers of times that it draws each patient. All fits share X and y.
-    weights = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), size=resamples).astype(float)
-    fits = jc.minimize_many(cost, jnp.zeros((resamples, n)), (weights,), shared=(X, y))
-    print(fits.message)
-
-    lower, upper = np.percentile(fits.check().x, [2.5, 97.5], axis=0)
-    for name, low, high in zip(names, lower, upper, strict=True):
-        print(f"{name:18} from {low:+.3f} to {high:+.3f}")
-    return fits
-
-
-if __name__ == "__main__":
-    main()
+# %%
+ax = jc.plots.convergence(fits, title=f"{resamples:,} resamples of 569 patients")
+ax.figure.savefig(options.output / "bootstrap.png")
+print("picture:", options.output / "bootstrap.png")

@@ -18,11 +18,15 @@ ONE_PER_VARIABLE = "a vector field returns one component per variable"
 
 def promoted(x):
     """Returns the pytree x with every leaf as a real floating array; integers become the default float."""
+    if x is None:
+        raise TypeError("x must be a real number, an array or a pytree of arrays; it is None.")
     return jax.tree.map(as_real, x)
 
 
 def _real_output(y, f: Callable) -> jax.Array:
     """Returns an output of f as an array; raises a TypeError unless its dtype is real and floating."""
+    if isinstance(y, str) or y is None:
+        raise TypeError(f"{function_name(f)} returned {y!r:.60}, but must return real numbers.")
     array = jnp.asarray(float(y) if type(y) is int else y)  # lambda x: 3 is a function with a derivative, too
     if jnp.iscomplexobj(array):
         raise TypeError(

@@ -13,7 +13,7 @@ from jaxcalc.calculus.critical.landscape import Landscape, Survey
 from jaxcalc.calculus.critical.samples import sampled_landscape
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure
 from jaxcalc.calculus.intervals.isolation import Jets, isolate
-from jaxcalc.core.arguments import as_real
+from jaxcalc.core.arguments import as_real, require_functions
 
 # On an infinite side cells double in width up to 2^_FARTHEST; beyond, samples decide what f tends to.
 _FARTHEST = 200
@@ -88,7 +88,14 @@ def critical_points(f: Callable, lower: float, upper: float) -> CriticalPoints:
 
     Source: R. Moore, Interval Analysis (1966); E. Hansen, Global optimization using interval analysis (1979).
     """
-    lower, upper = (float(as_real(end, name)) for end, name in ((lower, "lower"), (upper, "upper")))
+    require_functions([f], "f", several=False)
+    ends = as_real(lower, "lower"), as_real(upper, "upper")
+    if any(end.ndim for end in ends):
+        raise TypeError(
+            f"lower and upper must be one number each; they have the shapes {ends[0].shape} and {ends[1].shape}. Of "
+            "several variables use all_critical_points(f, (lower, upper))."
+        )
+    lower, upper = map(float, ends)
     if not lower < upper:
         raise ValueError(f"lower must be below upper; they are {lower} and {upper}.")
     # Bounds may be infinite, and a difference of two of them nan, which every comparison below expects.

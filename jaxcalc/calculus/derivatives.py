@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
 from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal, symmetric_jacobian, symmetric_product
-from jaxcalc.core.arguments import as_real, function_name, whole_number
+from jaxcalc.core.arguments import as_real, broadcast_shape, function_name, require_functions, whole_number
 from jaxcalc.core.tracing import reverse_mode
 
 
@@ -44,8 +44,11 @@ def secant_slope(f: Callable, a: ArrayLike, b: ArrayLike) -> jax.Array:
         >>> print(secant_slope(lambda x: 2 * x, 1, 4))
         2.0
     """
+    require_functions([f], "f", several=False)
     curve = scalar_valued(f)
-    return jnp.vectorize(lambda a, b: (curve(b) - curve(a)) / (b - a))(as_real(a, "a"), as_real(b, "b"))
+    a, b = as_real(a, "a"), as_real(b, "b")
+    broadcast_shape("a and b", a.shape, b.shape)
+    return jnp.vectorize(lambda a, b: (curve(b) - curve(a)) / (b - a))(a, b)
 
 
 def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
@@ -75,6 +78,7 @@ def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
 
     Griewank and Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
+    require_functions([f], "f", several=False)
     order = whole_number("order", order)
     if order == 0:
         return f
@@ -110,6 +114,7 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
 
     The example is Farley's (2019).
     """
+    require_functions([f], "f", several=False)
     argnum = whole_number("argnum", argnum)
     values = scalar_valued(f)
 
@@ -165,6 +170,7 @@ def gradient(f: Callable) -> Callable[[Any], Any]:
 
     The example is Farley's (2019); the method is Linnainmaa's (1976).
     """
+    require_functions([f], "f", several=False)
     slope = jax.grad(scalar_valued(f))
     return reverse_mode()(lambda x: slope(promoted(x)))
 
@@ -191,6 +197,7 @@ def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
 
     Griewank and Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
+    require_functions([f], "f", several=False)
     values = real_valued(f)
 
     def rate(x, v):
@@ -223,6 +230,7 @@ def jacobian(F: Callable) -> Callable[[Any], Any]:
 
     Griewank and Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
+    require_functions([F], "F", several=False)
     values = real_valued(F)
 
     def matrix(x):
@@ -259,6 +267,7 @@ def hessian(f: Callable) -> Callable[[Any], Any]:
         [[6. 4.]
          [4. 0.]]
     """
+    require_functions([f], "f", several=False)
     curvature = symmetric_jacobian(jax.grad(scalar_valued(f)))
     return reverse_mode()(lambda x: curvature(promoted(x)))
 
@@ -285,6 +294,7 @@ def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
 
     Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    require_functions([f], "f", several=False)
     slope = jax.grad(scalar_valued(f))
 
     @reverse_mode()
@@ -320,6 +330,7 @@ def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:
 
     Taylor, "Methodus incrementorum directa et inversa" (1715).
     """
+    require_functions([f], "f", several=False)
     terms = jnp.vectorize(expansion(f, whole_number("order", order)))(as_real(x0, "x0"))
     return jnp.stack([term / float(math.factorial(k)) for k, term in enumerate(terms)])
 

@@ -13,7 +13,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.derivatives import taylor
-from jaxcalc.core.arguments import as_real
+from jaxcalc.core.arguments import as_real, require_functions
+from jaxcalc.core.public import public_names
+
+__dir__ = public_names(__name__)
 
 
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:
@@ -66,6 +69,7 @@ def chain(f: Callable, n: float) -> Callable[[ArrayLike], jax.Array]:
         >>> print(chain(lambda x: x**2 + 1, 3)(1.0))  # 3 (x^2 + 1)^2 2x
         24.0
     """
+    require_functions([f], "f", several=False)
     outer = power(n)
 
     def slope(x: ArrayLike) -> jax.Array:
@@ -94,6 +98,8 @@ def product(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
         >>> print(product(lambda x: x**2, lambda x: x + 1)(2.0))  # 2x (x + 1) + x^2
         16.0
     """
+    require_functions([f], "f", several=False)
+    require_functions([g], "g", several=False)
 
     def slope(x: ArrayLike) -> jax.Array:
         (f_value, f_slope), (g_value, g_slope) = taylor(f, x, 1), taylor(g, x, 1)
@@ -123,6 +129,8 @@ def quotient(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
         >>> print(quotient(lambda x: 1.0, lambda x: 1 + jnp.exp(-x))(0.0))
         0.25
     """
+    require_functions([f], "f", several=False)
+    require_functions([g], "g", several=False)
 
     def slope(x: ArrayLike) -> jax.Array:
         (f_value, f_slope), (g_value, g_slope) = taylor(f, x, 1), taylor(g, x, 1)

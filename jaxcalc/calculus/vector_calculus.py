@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxcalc.calculus.checks import promoted, scalar_valued, vector_field
 from jaxcalc.calculus.derivatives import directional_derivative, hessian_vector_product, jacobian
 from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal
-from jaxcalc.core.arguments import as_real
+from jaxcalc.core.arguments import as_real, require_functions
 
 # `laplacian` and `divergence` push this many of the n unit vectors forward at once: all n would need as much memory as
 # the n x n matrix whose trace is computed, and a single one would leave vector units idle.
@@ -39,6 +39,7 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
 
     Schey, "Div, Grad, Curl, and All That" (2005).
     """
+    require_functions([f], "f", several=False)
     values = scalar_valued(f)
 
     def trace(x):
@@ -81,6 +82,7 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
 
     Schey, "Div, Grad, Curl, and All That" (2005).
     """
+    require_functions([F], "F", several=False)
     values = vector_field(F)
 
     def trace(x):
@@ -117,6 +119,7 @@ def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
 
     Schey, "Div, Grad, Curl, and All That" (2005).
     """
+    require_functions([F], "F", several=False)
     derivatives = jacobian(vector_field(F))
 
     def rotation(x):

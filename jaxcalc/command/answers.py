@@ -16,8 +16,9 @@ from jaxcalc.calculus.derivatives import taylor as taylor_coefficients
 from jaxcalc.calculus.integration.definite import IntegralStatus
 from jaxcalc.calculus.integration.integrals import integrate as integral_of
 from jaxcalc.command.expressions import Expression, ExpressionError, constant
-from jaxcalc.command.pictures import curve_with_points
 from jaxcalc.command.reports import Report, Table
+from jaxcalc.plots.canvas import figure_of
+from jaxcalc.plots.curves import curve
 
 # Tracing and compiling take three times as long for each further order.
 HIGHEST_ORDER = 8
@@ -108,7 +109,7 @@ def critical_points(text: str, lower: str, upper: str, plot: Path | None = None)
     data |= {"supremum": points.supremum, "certain": points.certain, "reasons": list(points.reasons)}
     notes = proof_notes(points)
     if plot is not None:
-        curve_with_points(f, (a, b), points.x, points.fun, points.kind, text, name).savefig(plot)
+        figure_of(curve(f, a, b, critical_points=points, title=text, name=name)).savefig(plot)
         data, notes = data | {"plot": str(plot)}, [*notes, f"Picture: {plot}"]
     title = f"critical points of {text} on [{a:g}, {b:g}]"
     columns = [name, f"f({name})", f"f''({name})", "kind", "global"]

@@ -23,6 +23,7 @@ from jaxcalc.engine.status import Status
 from jaxcalc.network.comparison import Comparison
 from jaxcalc.network.data import Split, digits
 from jaxcalc.network.data import mnist as mnist_files
+from jaxcalc.plots.canvas import figure_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,14 +234,14 @@ def _worked_examples(console: "Console", output: Path) -> None:
     ]
     _table(console, ("example", "the text", "jaxcalc"), rows, numbers=())
     path = demo.descent_on_the_quartic(20)
-    figure = plots.descent(
+    ax = plots.descent(
         problems.quartic,
         path,
         interval=(-0.25, 3.25),
         minima=demo.critical_points_of_the_quartic()[1:],
         title="Gradient descent on x(x - 1)(x - 2)(x - 3), learning rate 0.05",
     )
-    _save(console, figure, output / "descent.png")
+    _save(console, figure_of(ax), output / "descent.png")
 
 
 def _bootstrap(console: "Console", output: Path, study: demo.Study, resamples: int, seed: int) -> None:
@@ -300,8 +301,8 @@ def _basins(console: "Console", output: Path, grid: int) -> None:
     _print_statuses(console, result.status)
     (low, high) = demo.SQUARE
     title = f"BFGS on Himmelblau's function from {grid} x {grid} starts"
-    figure = plots.basins(result.labels, (low, low), (high, high), demo.HIMMELBLAU.minima, title=title)
-    _save(console, figure, output / "basins.png")
+    ax = plots.basins(result.labels, (low, low), (high, high), demo.HIMMELBLAU.minima, title=title)
+    _save(console, figure_of(ax), output / "basins.png")
 
 
 def _print_statuses(console: "Console", status: np.ndarray) -> None:

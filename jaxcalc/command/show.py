@@ -11,9 +11,10 @@ from jaxcalc.calculus.derivatives import derivative, hessian
 from jaxcalc.command import answers
 from jaxcalc.command.expressions import Expression
 from jaxcalc.command.page import report_page
-from jaxcalc.command.pictures import curve_with_points
 from jaxcalc.command.reports import Report, Table
 from jaxcalc.optimize.certify import certify
+from jaxcalc.plots.canvas import figure_of
+from jaxcalc.plots.curves import Points, curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,9 @@ def _picture(text: str, report: Report) -> "Figure":
     """Draws the curve of a report on one variable."""
     expression, name = answers.one_variable(text)
     found = report.data["critical_points"]
-    ends, points = (found["from"], found["to"]), (found["x"], found["fun"], found["kind"])
-    return curve_with_points(expression.function([name]), ends, *points, text, name)
+    points = Points(found["x"], found["fun"], found["kind"])
+    f = expression.function([name])
+    return figure_of(curve(f, found["from"], found["to"], critical_points=points, title=text, name=name))
 
 
 def _of_one(text: str, lower: str, upper: str, at: str | None, order: int) -> Report:

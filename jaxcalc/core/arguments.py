@@ -69,19 +69,31 @@ def as_real(x: ArrayLike | Sequence[float], name: str = "x") -> Array:
         The floating array. Python numbers stay weakly typed: they take the precision of what they meet.
 
     Raises:
-        TypeError: If x is complex.
+        TypeError: If x is complex, or no array of numbers.
 
     Example:
         >>> print(as_real([1, 2]))
         [1. 2.]
     """
-    array = jnp.asarray(float(x) if isinstance(x, int) else x)
+    try:
+        array = jnp.asarray(float(x) if isinstance(x, int) else x)
+    except (TypeError, ValueError):
+        given = f"{x!r:.60}" if isinstance(x, str) or x is None else f"a {type(x).__name__}"
+        raise TypeError(f"{name} must be a real number or an array of real numbers; it is {given}.") from None
     if jnp.iscomplexobj(array):
         raise TypeError(
             f"{name} has dtype {array.dtype}, but must be real; "
             "write the function in terms of the real and the imaginary part, two real arguments"
         )
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def broadcast_shape(names: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape that these shapes broadcast to; raises a ValueError that names what does not fit together."""
+    try:
+        return jnp.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"{names} must broadcast; they have shapes {' and '.join(map(str, shapes))}.") from None
 
 
 def arrays(name: str, tree: PyTree) -> PyTree:

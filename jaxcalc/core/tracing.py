@@ -131,6 +131,8 @@ def explained(fun: Callable) -> Callable:
         try:
             return fun(*args, **kwargs)
         except (TypeError, IndexError, ValueError) as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                raise _called_wrongly(fun, len(args), error) from None
             said = _cannot_be_traced(error)
             if said is None:
                 raise
@@ -138,6 +140,18 @@ def explained(fun: Callable) -> Callable:
             raise TypeError(f"{_place(function_name(fun), error)}: {reason}. {mend}") from error
 
     return call
+
+
+def _called_wrongly(fun: Callable, given: int, error: Exception) -> Exception:
+    """Returns the error of a call that did not reach the function's body, and how its arguments are given."""
+    if not isinstance(error, TypeError) or "argument" not in str(error):
+        return error
+    name = function_name(fun)
+    return TypeError(
+        f"{error}. It was called with {given} argument{'s' * (given != 1)}. What {name} takes after its first argument "
+        "goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix "
+        f"it: lambda x: {name}(x, ...)."
+    )
 
 
 @contextlib.contextmanager

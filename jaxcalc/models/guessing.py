@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import arrays
 from jaxcalc.core.tracing import own_promotion
 
 
@@ -39,7 +40,13 @@ def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Cal
     @jax.jit
     @own_promotion()
     def guess(x: Any, y: Any) -> Array:
-        x, y = (_floating(jnp.asarray(a)) for a in (x, y))
+        x, y = (_floating(arrays(name, a)) for name, a in (("x", x), ("y", y)))
+        if x.ndim < dimensions or not y.ndim or x.shape[-1] != y.shape[-1]:
+            kind = "(m,)" if dimensions == 1 else f"({dimensions}, m)"
+            raise ValueError(
+                f"x and y must hold the same m points, x of shape {kind} and y of shape (m,) or (N, m); they have the "
+                f"shapes {x.shape} and {y.shape}."
+            )
         if y.ndim == 1:
             return one(x, y)
         return jax.vmap(one, (0 if x.ndim > dimensions else None, 0))(x, y)

@@ -1,5 +1,6 @@
 """Neural networks: their costs, stochastic gradient descent by hand, and the comparison of optimisers on them."""
 
+from jaxcalc.core.public import public_names
 from jaxcalc.network.costs import accuracy as accuracy
 from jaxcalc.network.costs import cross_entropy as cross_entropy
 from jaxcalc.network.costs import mean_squared_error as mean_squared_error
@@ -11,3 +12,5 @@ from jaxcalc.network.data import read_idx as read_idx
 from jaxcalc.network.mlp import MLP as MLP
 from jaxcalc.network.mlp import backpropagation as backpropagation
 from jaxcalc.network.mlp import mlp as mlp
+
+__dir__ = public_names(__name__)

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxcalc.core.arguments import require_functions
+
 
 def mean_squared_error(outputs: Array, targets: Array) -> Array:
     """The mean of (output - target)^2 over all samples and outputs.
@@ -150,6 +152,8 @@ def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[An
 
     Source: A. Tikhonov, On the stability of inverse problems (1943), for the penalty.
     """
+    require_functions([apply], "apply", several=False)
+    require_functions([loss], "loss", several=False)
     if l2 < 0:
         raise ValueError(f"l2 must be at least 0; it is {l2!r}.")
 

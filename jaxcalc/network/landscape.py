@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxcalc.core.arguments import arrays, whole_number
+from jaxcalc.core.arguments import arrays, require_functions, whole_number
 from jaxcalc.core.programs import compiled
-from jaxcalc.network import pictures
+from jaxcalc.plots.canvas import figure_of
+from jaxcalc.plots.planes import landscape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class Landscape(NamedTuple):
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        return pictures.landscape(self.along, self.loss)
+        return figure_of(landscape(self.along, self.loss))
 
 
 def loss_landscape(
@@ -83,13 +84,17 @@ def loss_landscape(
 
     Source: H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein, Visualizing the loss landscape of neural nets (2018).
     """
+    require_functions([cost], "cost", several=False)
     if whole_number("dimensions", dimensions) not in (1, 2):
         raise ValueError(f"dimensions must be 1 or 2; it is {dimensions!r}.")
     if not span > 0:
         raise ValueError(f"span must be positive; it is {span!r}.")
     params, data = arrays("params", params), arrays("data", data)
     if not any(jnp.ndim(leaf) > 1 for leaf in jax.tree.leaves(params)):
-        raise ValueError("params has no filters: none of its arrays has two dimensions or more.")
+        raise ValueError(
+            "params has no filters: none of its arrays has two dimensions or more. A direction is scaled by the "
+            "lengths of filters, which are rows of matrices: give a vector of weights as weights[None]."
+        )
     along = np.linspace(-span, span, whole_number("points", points, 2))
     keys = jax.random.split(jax.random.key(seed), 2)[:dimensions]
     loss = compiled(_slice, [cost])((dimensions, filter_axis), params, data, jnp.asarray(along), keys)

@@ -10,8 +10,10 @@ from jax import Array
 
 from jaxcalc.core.arguments import whole_number
 from jaxcalc.core.programs import compiled
-from jaxcalc.network import arguments, pictures, training
+from jaxcalc.network import arguments, training
 from jaxcalc.network.gradients import value_and_gradient
+from jaxcalc.plots.canvas import figure_of
+from jaxcalc.plots.comparisons import range_test
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +58,7 @@ class RangeTest(NamedTuple):
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        return pictures.range_test(self.learning_rate, self.loss, self.smooth, self.suggestion)
+        return figure_of(range_test(self.learning_rate, self.loss, self.smooth, self.suggestion))
 
 
 def learning_rate_range_test(

@@ -54,7 +54,8 @@ def sgd(
 
     Raises:
         TypeError: If the learning rate is neither a number nor a function.
-        ValueError: From the update, if there is a weight decay and the parameters are not given.
+        ValueError: If momentum or weight_decay is a negative number; from the update, if there is a weight decay and
+            the parameters are not given.
 
     Example:
         >>> import jax
@@ -82,6 +83,9 @@ def sgd(
         raise TypeError(
             f"learning_rate must be a number or a schedule, a function of the step; it is {learning_rate!r}."
         )
+    for name, value in (("momentum", momentum), ("weight_decay", weight_decay)):
+        if isinstance(value, int | float | np.number) and value < 0:
+            raise ValueError(f"{name} must be at least 0; it is {value!r}.")
     has_velocity, has_decay = not _is_zero(momentum), not _is_zero(weight_decay)
 
     def init(params: Any) -> Any:

@@ -17,6 +17,7 @@ from jaxcalc.engine.family.curve import CountCurve, Curve
 from jaxcalc.engine.family.residual import Residual, Setting
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
 from jaxcalc.engine.solve import solve_all
+from jaxcalc.engine.status import Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
@@ -207,7 +208,10 @@ def _warn(fit: Any, undetermined: Array) -> None:
         warnings.warn(message, OptimizeWarning, stacklevel=4)
     if failed.any():
         which = "the fit" if count == 1 else f"{np.count_nonzero(failed)} of {count} fits"
-        message = f"{which} did not succeed; fit.status says why: {fit[int(np.argmax(failed))].message}"
+        first = fit[int(np.argmax(failed))]
+        message = f"{which} did not succeed; fit.status says why: {first.message}"
+        if int(first.status) == Status.INVALID:
+            message += ". Points that are nan are left out by nan_policy='omit', others by mask"
         warnings.warn(message, OptimizeWarning, stacklevel=4)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
-from jaxcalc.core.arguments import arrays, as_floating, as_tuple, real_arrays, whole_number
+from jaxcalc.core.arguments import arrays, as_floating, as_real, as_tuple, real_arrays, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.scalar import require_value
 from jaxcalc.methods.scalar.gradient_descent import descend
@@ -51,8 +51,9 @@ def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps
 
     Source: A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées (1847).
     """
-    x0 = as_floating(real_arrays("x0", x0))
-    return compiled(_path, [fun])(whole_number("steps", steps), x0, learning_rate, arrays("args", as_tuple(args)))
+    require_functions([fun], several=False)
+    x0, rate = as_floating(real_arrays("x0", x0)), as_real(learning_rate, "learning_rate")
+    return compiled(_path, [fun])(whole_number("steps", steps), x0, rate, arrays("args", as_tuple(args)))
 
 
 def _path(functions: list[Callable], steps: int, x0: Any, learning_rate: Array, args: tuple) -> Path:

@@ -457,7 +457,11 @@ class ZarrStore:
             attributes = json.loads((self.path / "zarr.json").read_text())["attributes"]
             return attributes[ATTRIBUTE]
         except (OSError, KeyError, ValueError):
-            raise StoreError(f"{self.path} is no store of jaxcalc.") from None
+            why = "holds something else" if self.path.exists() else "does not exist"
+            raise StoreError(
+                f"{self.path} is no store of jaxcalc: it {why}. A store is the folder that minimize_stream, "
+                "least_squares_stream or curve_fit_stream was given as store."
+            ) from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from jaxcalc.core.arguments import require_functions
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.optimize.minimize import minimize_many
@@ -315,6 +316,18 @@ def curve_fit_stream(
 
     Source: J. Moré (1978) for the method; the stream is this library's.
     """
+    require_functions([model], "model", several=False)
+    if hasattr(problems, "shape"):
+        raise TypeError(
+            "problems must be (p0, ydata), the starts (N, n) and the data (N, m), in the forms of minimize_stream; it "
+            f"is one array of shape {problems.shape}. One start for all is numpy.broadcast_to(p0, (N, n))."
+        )
+    shapes = [part.shape for part in problems if hasattr(part, "shape")] if isinstance(problems, tuple) else []
+    if len(shapes) == 2 and shapes[0][:1] != shapes[1][:1]:
+        raise ValueError(
+            "problems must be (p0, ydata), the starts (N, n) and the data (N, m) of equally many fits; they have the "
+            f"shapes {shapes[0]} and {shapes[1]}. One start for all is numpy.broadcast_to(p0, (N, n))."
+        )
     options = {"sigma": sigma, "absolute_sigma": absolute_sigma, "bounds": bounds, "loss": loss, "f_scale": f_scale}
     options |= {"mask": mask, "nan_policy": nan_policy, "scale": scale, "gtol": gtol, "ftol": ftol, "xtol": xtol}
     options |= {"maxiter": maxiter, "maxfev": maxfev, "lanes": lanes}

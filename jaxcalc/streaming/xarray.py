@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcalc.core.arguments import require_functions
+from jaxcalc.core.public import public_names
 from jaxcalc.engine.status import Status
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.streaming.fits import least_squares_rows
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 MOST, FEWEST = 2**14, 2**8
 MISSING = 'jaxcalc.xarray needs xarray: pip install "jaxcalc[xarray]"'
 SECONDS_OF_A_DAY = np.timedelta64(1, "D") / np.timedelta64(1, "s")
+
+__dir__ = public_names(__name__)
 
 _residuals: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -87,7 +90,7 @@ def curve_fit(
     if len(times) != da.sizes[dim]:
         raise ValueError(f"coord has {len(times)} values, but {dim!r} has {da.sizes[dim]}.")
     names = names or [f"p{k}" for k in range(n)]
-    fit = Blocks(
+    fit = _Blocks(
         uuid.uuid4().hex, os.getpid(), CURVE, model, start.astype(kind), (times,), current_modes(),
         {"bounds": bounds, **options},
     )  # fmt: skip
@@ -148,7 +151,7 @@ def minimize(
     da = _with_whole(da, dims)
     kind = np.result_type(da.dtype, np.float32)
     start = np.asarray(x0, kind)
-    solve = Blocks(uuid.uuid4().hex, os.getpid(), SCALAR, fun, start, tuple(args), current_modes(), options, len(dims))
+    solve = _Blocks(uuid.uuid4().hex, os.getpid(), SCALAR, fun, start, tuple(args), current_modes(), options, len(dims))
     result = xr.apply_ufunc(
         solve,
         da,
@@ -165,7 +168,7 @@ CURVE, SCALAR = "curve", "scalar"
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
+class _Blocks:
     """A function of one block of data, (..., *shape of one problem) -> arrays (..., *shape of a field).
 
     Attributes:
@@ -224,7 +227,7 @@ class Blocks:
         rows = padded(rows, size)
         values, weights = rows.args
         result = least_squares_rows(
-            residual_of(self.fun),
+            _residual_of(self.fun),
             rows.x0,
             (np.nan_to_num(values),),
             shared=self.shared,
@@ -243,7 +246,7 @@ class Blocks:
         return [coefficients, errors, whole.astype(self.start.dtype), result.cost, result.status]
 
 
-def residual_of(model: Callable) -> Callable:
+def _residual_of(model: Callable) -> Callable:
     """Returns (p, y, t) -> model(t, *p) - y, one function object for one model, which compiles once."""
     if model not in _residuals:
         reference = weakref.ref(model)

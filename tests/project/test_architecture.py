@@ -137,6 +137,40 @@ def test_every_public_name_is_documented(name):
         assert arguments == []
 
 
+@pytest.mark.parametrize("part", ["methods", "models", "network", "plots", "problems", "rules", "streaming", "xarray"])
+def test_completion_shows_public_names_only(part):
+    module = getattr(jaxcalc, part)
+    assert dir(module) == sorted(dir(module))
+    for name in dir(module):
+        thing = getattr(module, name)
+        assert not name.startswith("_")
+        if name == "xarray":  # a module that is public itself
+            continue
+        home = getattr(thing, "__module__", None)
+        assert name.isupper() or str(home or type(thing).__module__).startswith("jaxcalc."), f"{part}.{name}"
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            assert inspect.getdoc(thing), f"{part}.{name}"
+
+
+def test_completion_leaves_out_what_is_not_for_users():
+    assert {"jax", "np", "Any", "pictures", "costs", "public_names"}.isdisjoint(dir(jaxcalc.network))
+    assert dir(jaxcalc.rules) == ["chain", "power", "product", "quotient"]
+    assert dir(jaxcalc.xarray) == ["curve_fit", "minimize"]
+    assert dir(jaxcalc.streaming) == ["MemoryStore", "StoreError", "ZarrStore", "processes", "threads", "xarray"]
+    assert "gaussian_1d" in dir(jaxcalc.models)
+    assert "peaks" not in dir(jaxcalc.models)
+    assert set(PUBLIC) <= set(dir(jaxcalc))
+
+
+@pytest.mark.parametrize("name", dir(jaxcalc.plots))
+def test_every_picture_is_documented(name):
+    thing = getattr(jaxcalc.plots, name)
+    text = inspect.getdoc(thing) or ""
+    assert [part for part in ("Args:", "Returns:", "Raises:", ">>>") if part not in text] == []
+    arguments = [p for p in inspect.signature(thing).parameters if not re.search(rf"^ +{p}: ", text, re.MULTILINE)]
+    assert arguments == []
+
+
 @pytest.mark.parametrize("name", list(methods.REGISTRY))
 def test_every_method_is_documented_and_a_value(name):
     factory = methods.REGISTRY[name]

@@ -14,7 +14,8 @@ pytest.importorskip("optimistix", reason="the peers are in the extra `bench`")
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the installed package
 
-from benchmarks import ENTRIES, __main__, comparison, entry, fairness, markdown, measures, timing  # noqa: E402
+from benchmarks import ENTRIES, __main__, entry, fairness, markdown, measures, timing  # noqa: E402
+from jaxcalc.plots import comparisons  # noqa: E402
 from jaxcalc.problems import rosenbrock  # noqa: E402
 
 
@@ -229,7 +230,7 @@ def test_occupancy_is_that_of_the_loop_of_the_engine(count, width):
 
 
 def test_performance_profile():
-    profiles = comparison.profile({"A": [1.0, 2.0, 4.0], "B": [2.0, 1.0, float("inf")]})
+    profiles = comparisons.profile({"A": [1.0, 2.0, 4.0], "B": [2.0, 1.0, float("inf")]})
     assert profiles == {"A": ([1, 1, 2], [1 / 3, 2 / 3, 1]), "B": ([1, 2], [1 / 3, 2 / 3])}
 
 

@@ -14,7 +14,14 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.integration import cubature, quadrature
 from jaxcalc.calculus.integration.definite import ClosesOverTracer, IntegralOptions, IntegralStatus, definite_integrals
-from jaxcalc.core.arguments import as_real, as_tuple, require_functions, require_known, whole_number
+from jaxcalc.core.arguments import (
+    as_real,
+    as_tuple,
+    broadcast_shape,
+    require_functions,
+    require_known,
+    whole_number,
+)
 from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.programs import compiled
 from jaxcalc.core.tracing import own_promotion
@@ -113,8 +120,9 @@ def integrate(
     Source: R. Piessens et al., QUADPACK (1983), for the rule and the adaptive scheme; H. Takahasi and M. Mori,
     Double exponential formulas (1974), for the ends; R. Moore, Interval Analysis (1966), for the narrow peaks.
     """
+    require_functions([f], "f", several=False)
     a, b = as_real(a, "a"), as_real(b, "b")
-    _broadcast("a and b", a.shape, b.shape)
+    broadcast_shape("a and b", a.shape, b.shape)
     edges = jnp.zeros(0, jnp.result_type(a, b)) if points is None else as_real(points, "points")
     if edges.ndim != 1:
         raise ValueError(f"points must have shape (k,); it has shape {edges.shape}.")
@@ -175,8 +183,9 @@ def integrate_box(
     Source: A. Genz and A. Malik, An adaptive algorithm for numerical integration over an N-dimensional rectangular
     region (1980), for the adaptive scheme; R. Piessens et al., QUADPACK (1983), for the rule along each axis.
     """
+    require_functions([f], "f", several=False)
     lower, upper = as_real(lower, "lower"), as_real(upper, "upper")
-    shape = _broadcast("lower and upper", lower.shape, upper.shape)
+    shape = broadcast_shape("lower and upper", lower.shape, upper.shape)
     d = shape[-1] if shape else 0
     if not 1 <= d <= max(cubature.MOST_CELLS):
         raise ValueError(
@@ -223,15 +232,9 @@ def antiderivative(f: Callable, at: ArrayLike = 0.0, constant: ArrayLike = 0.0) 
 
     The fundamental theorem of calculus: I. Barrow, Lectiones Geometricae (1670).
     """
-    at = as_real(at, "at")
-    return lambda x: jnp.asarray(constant) + integrate(f, at, as_real(x)).value
-
-
-def _broadcast(names: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    try:
-        return jnp.broadcast_shapes(*shapes)
-    except ValueError:
-        raise ValueError(f"{names} must broadcast; they have shapes {' and '.join(map(str, shapes))}.") from None
+    require_functions([f], "f", several=False)
+    at, constant = as_real(at, "at"), as_real(constant, "constant")
+    return lambda x: constant + integrate(f, at, as_real(x)).value
 
 
 def _integral(
@@ -250,7 +253,6 @@ def _integral(
         cells: The limit as the user gave it, and the least that is possible with these break points.
         edges: For each of the d axes the break points, (k,).
     """
-    require_functions([f], "f", several=False)
     limit, least = cells
     limit = whole_number(f"limit, with {sum(along.size for along in edges)} break points,", limit, least)
     tolerances = {"epsabs": 0.0 if epsabs is None else epsabs, "epsrel": math.nan if epsrel is None else epsrel}

@@ -1,0 +1,641 @@
+"""Errors that people meet: the likeliest mistakes with each public function, and their messages in full.
+
+Every message says what was given, what was expected, and how to mend it. The mistakes are found at the door: nothing is
+compiled. `python -m tests.project.test_mistakes` prints the list below with the messages of today.
+"""
+# ruff: noqa: E501
+
+import math
+import os
+import re
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcalc as jc
+
+xarray = pytest.importorskip("xarray")
+pytest.importorskip("zarr")
+
+
+def square(x):
+    return x**2
+
+
+def product(x, y):
+    return x * y
+
+
+def total(x):
+    return jnp.sum(x**2)
+
+
+def text(x):
+    return "text"
+
+
+def rosenbrock(x, b):
+    return b * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+def misfit(x):
+    return jnp.stack([x[0] - 1, x[1] - 2, x[0] * x[1]])
+
+
+def residual(x, y):
+    return x - y
+
+
+def line(x, a, b):
+    return a + b * x
+
+
+def sine(x):
+    return math.sin(x)
+
+
+def cost(p, data):
+    return jnp.mean((p[0] - data) ** 2)
+
+
+def init(key):
+    return jnp.zeros(2)
+
+
+def ended(status):
+    zero, one = jnp.zeros(2), jnp.array(1)
+    return jc.OptimizeResult(x=zero, fun=zero[0], jac=zero, status=jnp.array(status), nit=one, nfev=one)
+
+
+def names() -> dict[str, Any]:
+    """What the mistakes are made of."""
+    t = np.linspace(0, 1, 8)
+    rows, memory = np.ones((4, 8)), jc.streaming.MemoryStore
+    study = {"learning_rates": [0.1], "seeds": 1, "epochs": 1, "batch_size": 4, "progress": False}
+    labelled = xarray.DataArray(rows, dims=("pixel", "t"), coords={"t": t})
+    own = {"t": t, "rows": rows, "table": np.ones((4, 2)), "x2": np.array([1.0, 2.0]), "x3": np.array([1.0, 2.0, 3.0])}
+    own |= {"memory": memory, "study": study, "labelled": labelled, "found": ended(0), "failed": ended(2)}
+    return globals() | own | {"with_nan": np.where(t == t[3], np.nan, t)}
+
+
+MISTAKES = r"""
+## secant_slope
+>>> jc.secant_slope(3.0, 0.0, 1.0)
+TypeError: f must be a function; it is a float.
+>>> jc.secant_slope(square, 'a', 1.0)
+TypeError: a must be a real number or an array of real numbers; it is 'a'.
+>>> jc.secant_slope(square, 1j, 1.0)
+TypeError: a has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
+>>> jc.secant_slope(square, None, 1.0)
+TypeError: a must be a real number or an array of real numbers; it is None.
+>>> jc.secant_slope(square, x3, x2)
+ValueError: a and b must broadcast; they have shapes (3,) and (2,).
+
+## derivative
+>>> jc.derivative(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.derivative(square, order=-1)
+ValueError: order must be a non-negative int, such as 1, but is -1.
+>>> jc.derivative(square, order=1.5)
+TypeError: order must be a non-negative int, such as 1, but is 1.5 of type float.
+>>> jc.derivative(square)('1')
+TypeError: x must be a real number or an array of real numbers; it is '1'.
+>>> jc.derivative(lambda x: jnp.stack([x, x]))(1.0)
+TypeError: <lambda> returned an array of shape (2,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+
+## partial_derivative
+>>> jc.partial_derivative(3.0, 0)
+TypeError: f must be a function; it is a float.
+>>> jc.partial_derivative(product, 'x')
+TypeError: argnum must be a non-negative int, such as 1, but is 'x' of type str.
+>>> jc.partial_derivative(product, 2)(1.0, 2.0)
+ValueError: argnum is 2, but there are only 2 arguments; they are counted from 0
+>>> jc.partial_derivative(product, 0)(1.0)
+TypeError: product() missing 1 required positional argument: 'y'. It was called with 1 argument. What product takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: product(x, ...).
+>>> jc.partial_derivative(product, 0)(1.0, '2')
+TypeError: Value '2' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+
+## gradient
+>>> jc.gradient(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.gradient(lambda x: x)(x3)
+TypeError: <lambda> returned an array of shape (3,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.gradient(total)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+>>> jc.gradient(total)(1j * x3)
+TypeError: x has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
+>>> jc.gradient(sine)(1.0)
+TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+
+## directional_derivative
+>>> jc.directional_derivative(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.directional_derivative(total)(x3)
+TypeError: directional_derivative.<locals>.rate() missing 1 required positional argument: 'v'
+>>> jc.directional_derivative(total)(x3, x2)
+ValueError: v has shape (2,), but must have that of x, (3,); give v one entry per entry of x, for example with jnp.broadcast_to
+>>> jc.directional_derivative(total)(x3, 'v')
+TypeError: v must be a real number or an array of real numbers; it is 'v'.
+>>> jc.directional_derivative(lambda x: x)(x3, {'v': x3})
+ValueError: v has the structure PyTreeDef({'v': *}), but must have that of x, PyTreeDef(*); give v one entry per entry of x, for example with jnp.broadcast_to
+
+## jacobian
+>>> jc.jacobian(3.0)
+TypeError: F must be a function; it is a float.
+>>> jc.jacobian(lambda x: 'text')(x3)
+TypeError: <lambda> returned 'text', but must return real numbers.
+>>> jc.jacobian(total)(None)
+TypeError: x must be a real number, an array or a pytree of arrays; it is None.
+>>> jc.jacobian(total)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+>>> jc.jacobian(sine)(1.0)
+TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+
+## hessian
+>>> jc.hessian(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.hessian(lambda x: x)(x3)
+TypeError: <lambda> returned an array of shape (3,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.hessian(total)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+>>> jc.hessian(total)(None)
+TypeError: x must be a real number, an array or a pytree of arrays; it is None.
+>>> jc.hessian(sine)(1.0)
+TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+
+## hessian_vector_product
+>>> jc.hessian_vector_product(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.hessian_vector_product(total)(x3)
+TypeError: hessian_vector_product.<locals>.product() missing 1 required positional argument: 'v'
+>>> jc.hessian_vector_product(total)(x3, x2)
+ValueError: v has shape (2,), but must have that of x, (3,); give v one entry per entry of x, for example with jnp.broadcast_to
+>>> jc.hessian_vector_product(lambda x: x)(x3, x3)
+TypeError: <lambda> returned an array of shape (3,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.hessian_vector_product(total)(x3, 'v')
+TypeError: v must be a real number or an array of real numbers; it is 'v'.
+
+## laplacian
+>>> jc.laplacian(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.laplacian(lambda x: x)(x3)
+TypeError: <lambda> returned an array of shape (3,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.laplacian(total)(1j)
+TypeError: x has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
+>>> jc.laplacian(total)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+>>> jc.laplacian(total)(None)
+TypeError: x must be a real number, an array or a pytree of arrays; it is None.
+
+## divergence
+>>> jc.divergence(3.0)
+TypeError: F must be a function; it is a float.
+>>> jc.divergence(total)(x3)
+ValueError: what total returned has shape (), but must have that of x, (3,); a vector field returns one component per variable
+>>> jc.divergence(lambda x: x[:2])(x3)
+ValueError: what <lambda> returned has shape (2,), but must have that of x, (3,); a vector field returns one component per variable
+>>> jc.divergence(lambda x: x)(None)
+TypeError: x must be a real number, an array or a pytree of arrays; it is None.
+>>> jc.divergence(lambda x: x)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+
+## curl
+>>> jc.curl(3.0)
+TypeError: F must be a function; it is a float.
+>>> jc.curl(lambda x: x)(np.ones(4))
+ValueError: x has shape (4,), but a curl needs shape (3,), or (2,) in the plane; for many points at once use jax.vmap(curl(F))
+>>> jc.curl(total)(x3)
+ValueError: what total returned has shape (), but must have that of x, (3,); a vector field returns one component per variable
+>>> jc.curl(lambda x: x[:2])(x3)
+ValueError: what <lambda> returned has shape (2,), but must have that of x, (3,); a vector field returns one component per variable
+>>> jc.curl(lambda x: x)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+
+## taylor
+>>> jc.taylor(3.0, 0.0, 2)
+TypeError: f must be a function; it is a float.
+>>> jc.taylor(square, 0.0, -1)
+ValueError: order must be a non-negative int, such as 1, but is -1.
+>>> jc.taylor(square, 0.0, 2.5)
+TypeError: order must be a non-negative int, such as 1, but is 2.5 of type float.
+>>> jc.taylor(square, 'a', 2)
+TypeError: x0 must be a real number or an array of real numbers; it is 'a'.
+>>> jc.taylor(lambda x: 'text', 0.0, 2)
+TypeError: <lambda> returned 'text', but must return real numbers.
+
+## rules
+>>> jc.rules.power('2')
+TypeError: n must be a real number, such as 3 or 0.5, but is '2' of type str
+>>> jc.rules.chain(3.0, 2)
+TypeError: f must be a function; it is a float.
+>>> jc.rules.product(square, 3.0)
+TypeError: g must be a function; it is a float.
+>>> jc.rules.quotient(3.0, square)
+TypeError: f must be a function; it is a float.
+>>> jc.rules.power(2)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+
+## integrate
+>>> jc.integrate(3.0, 0.0, 1.0)
+TypeError: f must be a function; it is a float.
+>>> jc.integrate(square, 0.0, 'b')
+TypeError: b must be a real number or an array of real numbers; it is 'b'.
+>>> jc.integrate(square, 0.0, 1.0, epsrel=-1.0)
+ValueError: epsrel must be at least 0; it is -1.0.
+>>> jc.integrate(square, 0.0, 1.0, limit=0)
+ValueError: limit, with 0 break points, must be a whole number of at least 128, but is 0.
+>>> jc.integrate(square, x3, x2)
+ValueError: a and b must broadcast; they have shapes (3,) and (2,).
+
+## integrate_box
+>>> jc.integrate_box(3.0, [0.0, 0.0], [1.0, 1.0])
+TypeError: f must be a function; it is a float.
+>>> jc.integrate_box(total, 0.0, 1.0)
+ValueError: lower and upper must have shape (d,) or (..., d), d from 1 to 4; they have shapes () and ().
+>>> jc.integrate_box(total, [0.0, 0.0], [1.0, 1.0, 1.0])
+ValueError: lower and upper must broadcast; they have shapes (2,) and (3,).
+>>> jc.integrate_box(total, [0.0] * 5, [1.0] * 5)
+ValueError: lower and upper must have shape (d,) or (..., d), d from 1 to 4; they have shapes (5,) and (5,).
+>>> jc.integrate_box(total, [0.0, 0.0], [1.0, 1.0], epsrel=-1.0)
+ValueError: epsrel must be at least 0; it is -1.0.
+
+## antiderivative
+>>> jc.antiderivative(3.0)
+TypeError: f must be a function; it is a float.
+>>> jc.antiderivative(square, at='a')
+TypeError: at must be a real number or an array of real numbers; it is 'a'.
+>>> jc.antiderivative(square, constant='c')
+TypeError: constant must be a real number or an array of real numbers; it is 'c'.
+>>> jc.antiderivative(square)('x')
+TypeError: x must be a real number or an array of real numbers; it is 'x'.
+>>> jc.antiderivative(square)(1j)
+TypeError: x has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
+
+## critical_points
+>>> jc.critical_points(3.0, 0.0, 1.0)
+TypeError: f must be a function; it is a float.
+>>> jc.critical_points(square, 1.0, 0.0)
+ValueError: lower must be below upper; they are 1.0 and 0.0.
+>>> jc.critical_points(square, 0.0, math.nan)
+ValueError: lower must be below upper; they are 0.0 and nan.
+>>> jc.critical_points(square, [0.0, 0.0], [1.0, 1.0])
+TypeError: lower and upper must be one number each; they have the shapes (2,) and (2,). Of several variables use all_critical_points(f, (lower, upper)).
+>>> jc.critical_points(lambda x: jnp.stack([x, x]), 0.0, 1.0)
+TypeError: <lambda> returned an array of shape (2,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+
+## certify
+>>> jc.certify(3.0, x2)
+TypeError: fun must be a function, or a list of functions; it is a float.
+>>> jc.certify(lambda x: x, x2)
+TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
+>>> jc.certify(total, 'x')
+TypeError: x is a str, not a number or an array: Value 'x' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+>>> jc.certify(total, x2, bounds=[(0, 1), (0, 1)])
+TypeError: bounds is [(0, 1), (0, 1)], which may be two pairs (low, high) or the two sides (lower, upper). For pairs, as in SciPy, write bounds=(numpy.array([0, 0]), numpy.array([1, 1])); for sides bounds=(numpy.array([0, 1]), numpy.array([0, 1])).
+>>> jc.certify(rosenbrock, x2)
+TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
+
+## minimize
+>>> jc.minimize(3.0, x2)
+TypeError: fun must be a function; it is a float.
+>>> jc.minimize(lambda x: x, x2)
+TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
+>>> jc.minimize(total, x2, method='L-BFGS-C')
+ValueError: there is no method 'L-BFGS-C'; there are 'bfgs', 'conjugate_gradient', 'gradient_descent', 'lbfgs', 'momentum', 'steepest_descent', 'trust_ncg', 'trust_region'. Did you mean 'lbfgs'?
+>>> jc.minimize(total, x2, bounds=[(0, 1), (0, 1)])
+TypeError: bounds is [(0, 1), (0, 1)], which may be two pairs (low, high) or the two sides (lower, upper). For pairs, as in SciPy, write bounds=(numpy.array([0, 0]), numpy.array([1, 1])); for sides bounds=(numpy.array([0, 1]), numpy.array([0, 1])).
+>>> jc.minimize(rosenbrock, x2)
+TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
+>>> jc.minimize(total, x2, options={'disp': True, 'maxit': 3})
+TypeError: options['disp'] is SciPy's: print the result, or its message.
+>>> jc.minimize(total, x2, gtol=-1.0)
+ValueError: gtol must be at least 0; it is -1.0.
+>>> jc.minimize(total, ['a', 'b'])
+TypeError: x0[0] is a str, not a number or an array: Value 'a' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+>>> jc.minimize(total, x2, jac=total)
+TypeError: jac is SciPy's: jaxcalc differentiates fun by itself: leave jac out. For a derivative of your own give fun one by jax.custom_vjp or jax.custom_jvp.
+>>> jc.minimize(lambda x: float(x[0]), x2)
+TypeError: <lambda>, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+
+## minimize_many
+>>> jc.minimize_many(total, 1.0)
+ValueError: x0 is a single number; minimize_many takes starts with a leading problem axis, shape (N, ...). For one problem use minimize, or x0[None].
+>>> jc.minimize_many(rosenbrock, table, (x2,))
+ValueError: args[0] has shape (2,), but x0 holds 4 problems: its leading axis must be 4. What all problems have in common goes into shared.
+>>> jc.minimize_many(total, table, lanes=0)
+ValueError: lanes must be a whole number of at least 1, but is 0.
+>>> jc.minimize_many([total, total], table)
+ValueError: fun is a list of 2 functions, so x0 must be a list of 2, not ndarray.
+>>> jc.minimize_many(total, table, bounds=(np.zeros(5), None))
+ValueError: bounds[0] has shape (5,) and dtype float64; it must be real and broadcast against x, which has shape (4, 2).
+>>> jc.minimize_many(rosenbrock, table)
+TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
+>>> jc.minimize_many(total, table, starts=7)
+ValueError: with starts=7 x0 holds 7 starts of each problem: its leaves have shape (N, 7, ...); x0 has shape (4, 2).
+
+## least_squares
+>>> jc.least_squares(3.0, x2)
+TypeError: fun must be a function; it is a float.
+>>> jc.least_squares(text, x2)
+TypeError: fun must return an array of residuals, one for each point; it returned a str. Join several arrays with jnp.concatenate; use jax.numpy in fun.
+>>> jc.least_squares(misfit, x2, loss='lineal')
+ValueError: loss must be 'linear' or 'soft_l1' or 'huber' or 'cauchy' or 'arctan'; it is 'lineal'.
+>>> jc.least_squares(misfit, x2, method='bfgs')
+ValueError: there is no method 'bfgs'; there are 'levenberg_marquardt'.
+>>> jc.least_squares(misfit, x2, maxiter=-1)
+ValueError: maxiter must be at least 0; it is -1.
+>>> jc.least_squares(misfit, x2, weights=np.ones(7))
+ValueError: weights have shape (7,) for each problem, but fun returns residuals of shape (3,): give one weight for each residual. What differs between problems has a leading problem axis N.
+
+## least_squares_many
+>>> jc.least_squares_many(misfit, 1.0)
+ValueError: x0 is a single number; least_squares_many takes starts with a leading problem axis, shape (N, ...). For one problem use least_squares, or x0[None].
+>>> jc.least_squares_many(misfit, table, loss='huber', f_scale=0.0)
+ValueError: f_scale must be positive; it is 0.0.
+>>> jc.least_squares_many(misfit, table, bounds=(1.0, 0.0))
+ValueError: bounds: lower must be at most upper; at x[0] lower is 1.0 and upper is 0.0.
+>>> jc.least_squares_many(misfit, table, weights=np.ones(7))
+ValueError: weights have shape (7,), but there are 4 problems: the leading axis must be 4, or 1 for weights that all problems share, as weights[None].
+>>> jc.least_squares_many(residual, table)
+TypeError: residual() missing 1 required positional argument: 'y'. It was called with 1 argument. What residual takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: residual(x, ...).
+
+## curve_fit
+>>> jc.curve_fit(line, t, t[:3], [1.0, 1.0])
+ValueError: model must return one value for each point: ydata has 3 points for each fit, but line(xdata, *p) returned an array of shape (8,).
+>>> jc.curve_fit(line, t, t, [1.0])
+ValueError: line has 2 parameters, a, b, but p0 has shape (1,): it must have shape (2,).
+>>> jc.curve_fit(3.0, t, t)
+TypeError: model must be a function; it is a float.
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], sigma=np.zeros(8))
+ValueError: sigma must be positive; at point 0 it is 0.0. A point that shall not count is left out by mask; an exact one gets a sigma far below the others.
+>>> jc.curve_fit(line, t, with_nan, [1.0, 1.0], nan_policy='drop')
+ValueError: nan_policy must be 'propagate' or 'omit' or 'raise'; it is 'drop'.
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], method='lmm')
+ValueError: there is no method 'lmm'; there are 'levenberg_marquardt'.
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], bounds=([0, 0, 0], [1, 1, 1]))
+ValueError: bounds[0] has shape (3,) and dtype float64; it must be real and broadcast against x, which has shape (1, 2).
+
+## standard_errors
+>>> jc.standard_errors(x2, total)
+TypeError: result is what minimize or minimize_many returned, not a ndarray.
+>>> jc.standard_errors((x2, x2), total)
+TypeError: result is what minimize or minimize_many returned, not a tuple.
+>>> jc.standard_errors(found, 3.0)
+TypeError: fun must be a function; it is a float.
+>>> jc.standard_errors(found, lambda x: x)
+TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
+>>> jc.standard_errors(found, total, scores=3.0)
+ValueError: scores must hold one gradient of length 2 for each observation, (m, 2), or be a function that returns the m terms of fun; for each problem they have shape ().
+
+## bootstrap
+>>> jc.bootstrap(3.0)
+TypeError: fit must be a function; it is a float.
+>>> jc.bootstrap(total)
+TypeError: bootstrap of a function needs x0, the start of its minimisation.
+>>> jc.bootstrap(total, x2, (t,), resamples=0)
+ValueError: resamples must be a whole number of at least 1, but is 0.
+>>> jc.bootstrap(total, x2, (t,), level=95)
+ValueError: level is a probability between 0 and 1, such as 0.95; it is 95.
+>>> jc.bootstrap(total, x2, (t,), method='bcd')
+ValueError: method must be 'bca' or 'percentile'; it is 'bcd'.
+>>> jc.bootstrap(total, x2, (t,), resampling='cases')
+ValueError: resampling must be 'case' or 'residual'; it is 'cases'.
+
+## gradient_descent
+>>> jc.gradient_descent(3.0, x2, 0.1, 5)
+TypeError: fun must be a function; it is a float.
+>>> jc.gradient_descent(lambda x: x, x2, 0.1, 5)
+TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
+>>> jc.gradient_descent(total, x2, 0.1, -1)
+ValueError: steps must be a non-negative int, such as 1, but is -1.
+>>> jc.gradient_descent(total, x2, '0.1', 5)
+TypeError: learning_rate must be a real number or an array of real numbers; it is '0.1'.
+>>> jc.gradient_descent(total, x2, 0.1, 5.5)
+TypeError: steps must be a non-negative int, such as 1, but is 5.5 of type float.
+
+## multistart
+>>> jc.multistart(3.0, (0.0, 1.0))
+TypeError: fun must be a function; it is a float.
+>>> jc.multistart(total, None)
+TypeError: bounds is a pair (lower, upper) of arrays in the form of x, or a scipy.optimize.Bounds; it is None. Without a box, give starts of your own as an array (N, ...).
+>>> jc.multistart(total, ([0.0, 0.0], [1.0, math.inf]))
+ValueError: the box is infinite, from [0. 0.] to [ 1. inf]: starts cannot be spread over it. Give a finite box, or starts of your own, drawn from a distribution that suits: starts=rng.normal(size=(1024, n)).
+>>> jc.multistart(total, [(0, 1), (0, 1), (0, 1)])
+TypeError: bounds is a pair (lower, upper) or a scipy.optimize.Bounds, not a list of length 3. For pairs (low, high), one for each variable, write bounds=(numpy.array([0, 0, 0]), numpy.array([1, 1, 1])).
+>>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=0)
+ValueError: starts must be a whole number of at least 1, but is 0.
+
+## all_critical_points
+>>> jc.all_critical_points(3.0, ([0.0], [1.0]))
+TypeError: fun must be a function, or a list of functions; it is a float.
+>>> jc.all_critical_points(total, None)
+TypeError: bounds is a pair (lower, upper) of arrays in the form of x, or a scipy.optimize.Bounds; it is None. Without a box, give starts of your own as an array (N, ...).
+>>> jc.all_critical_points(total, ([0.0, 0.0], [1.0, math.inf]))
+ValueError: the box is infinite, from [0. 0.] to [ 1. inf]: starts cannot be spread over it. Give a finite box, or starts of your own, drawn from a distribution that suits: starts=rng.normal(size=(1024, n)).
+>>> jc.all_critical_points(total, ([1.0], [0.0]))
+ValueError: bounds: lower must be at most upper; at x[0] lower is 1.0 and upper is 0.0.
+>>> jc.all_critical_points(total, ([0.0], [1.0]), starts=0)
+ValueError: starts must be a whole number of at least 1, but is 0.
+
+## minimize_stream
+>>> jc.minimize_stream(total, table, memory(), chunk_size=0)
+ValueError: chunk_size must be a whole number of at least 1, but is 0.
+>>> jc.minimize_stream(3.0, table, memory())
+TypeError: fun must be a function; it is a float.
+>>> jc.minimize_stream(total, lambda first, last: table, memory())
+ValueError: count, the number of problems, must be given where problems is a function.
+>>> jc.minimize_stream(total, table, 3)
+TypeError: store is a path, a ZarrStore or a MemoryStore, not a int.
+>>> jc.minimize_stream(total, table, memory(), executor='process')
+ValueError: executor is 'threads' or 'processes' or an Executor; it is 'process'.
+
+## least_squares_stream
+>>> jc.least_squares_stream(3.0, table, memory())
+TypeError: fun must be a function; it is a float.
+>>> jc.least_squares_stream(misfit, table, memory(), loss='lineal')
+ValueError: loss must be 'linear' or 'soft_l1' or 'huber' or 'cauchy' or 'arctan'; it is 'lineal'.
+>>> jc.least_squares_stream(misfit, table, memory(), workers=0)
+ValueError: workers must be a whole number of at least 1, but is 0.
+>>> jc.least_squares_stream(misfit, (table, t), memory())
+ValueError: args[0] holds 8 problems, but x0 holds 4. What all problems have in common goes into shared.
+>>> jc.least_squares_stream(misfit, 'no/such/file.npy', memory())
+TypeError: problems is an array (N, ...) of starts, a tuple (x0, args), a mapping with the entry 'x0', or a function chunk(start, stop) -> (x0, args); x0 is a str, which cannot be sliced by problem.
+
+## curve_fit_stream
+>>> jc.curve_fit_stream(3.0, (table, rows), memory(), xdata=t)
+TypeError: model must be a function; it is a float.
+>>> jc.curve_fit_stream(line, table, memory(), xdata=t)
+TypeError: problems must be (p0, ydata), the starts (N, n) and the data (N, m), in the forms of minimize_stream; it is one array of shape (4, 2). One start for all is numpy.broadcast_to(p0, (N, n)).
+>>> jc.curve_fit_stream(line, (table, rows[:3]), memory(), xdata=t)
+ValueError: problems must be (p0, ydata), the starts (N, n) and the data (N, m) of equally many fits; they have the shapes (4, 2) and (3, 8). One start for all is numpy.broadcast_to(p0, (N, n)).
+>>> jc.curve_fit_stream(line, (table, rows), memory(), xdata=t[:3])
+ValueError: model must return one value for each point: ydata has 8 points for each fit, but line(xdata, *p) returned an array of shape (3,).
+>>> jc.curve_fit_stream(line, (table, rows), memory(), xdata=t, rerun='all')
+ValueError: rerun must be 'failures'; it is 'all'.
+
+## open_results
+>>> jc.open_results('no/such/store')
+StoreError: FOLDER/no/such/store is no store of jaxcalc: it does not exist. A store is the folder that minimize_stream, least_squares_stream or curve_fit_stream was given as store.
+>>> jc.open_results(3)
+TypeError: expected str, bytes or os.PathLike object, not int
+>>> jc.open_results('tests')
+StoreError: FOLDER/tests is no store of jaxcalc: it holds something else. A store is the folder that minimize_stream, least_squares_stream or curve_fit_stream was given as store.
+>>> jc.open_results('tests/data')
+StoreError: FOLDER/tests/data is no store of jaxcalc: it holds something else. A store is the folder that minimize_stream, least_squares_stream or curve_fit_stream was given as store.
+>>> jc.open_results('.')
+StoreError: FOLDER is no store of jaxcalc: it holds something else. A store is the folder that minimize_stream, least_squares_stream or curve_fit_stream was given as store.
+
+## sgd
+>>> jc.sgd('0.1')
+TypeError: learning_rate must be a number or a schedule, a function of the step; it is '0.1'.
+>>> jc.sgd(None)
+TypeError: learning_rate must be a number or a schedule, a function of the step; it is None.
+>>> jc.sgd(0.1, momentum=-0.9)
+ValueError: momentum must be at least 0; it is -0.9.
+>>> jc.sgd(0.1, weight_decay=0.1).update(x2, jc.sgd(0.1).init(x2))
+ValueError: weight_decay needs the parameters: call update(gradients, state, params).
+>>> jc.sgd(0.1, weight_decay=-1.0)
+ValueError: weight_decay must be at least 0; it is -1.0.
+
+## compare_optimizers
+>>> jc.compare_optimizers(3.0, init, t, {'sgd': jc.sgd}, **study)
+TypeError: cost is a function of (params, batch), not a float.
+>>> jc.compare_optimizers(cost, init, t, [jc.sgd], **study)
+ValueError: optimizers must name at least one, as {'adam': optax.adam}, a function of the rate; not [<function sgd>].
+>>> jc.compare_optimizers(cost, init, t, {'sgd': jc.sgd(0.1)}, **study)
+TypeError: an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself; this one has its rate already. Write optax.adam for optax.adam(1e-3), and for one with options lambda rate: optax.adam(rate, b1=0.8), once.
+>>> jc.compare_optimizers(cost, init, t, {'sgd': jc.sgd}, **study | {'batch_size': 100})
+ValueError: batch_size is 100, but there are 8 samples: it must be at most 8.
+>>> jc.compare_optimizers(cost, init, t, {}, **study)
+ValueError: optimizers must name at least one, as {'adam': optax.adam}, a function of the rate; not {}.
+
+## learning_rate_range_test
+>>> jc.learning_rate_range_test(3.0, init, t, jc.sgd, batch_size=2)
+TypeError: cost is a function of (params, batch), not a float.
+>>> jc.learning_rate_range_test(cost, init, t, jc.sgd(0.1), batch_size=2)
+TypeError: an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself; this one has its rate already. Write optax.adam for optax.adam(1e-3), and for one with options lambda rate: optax.adam(rate, b1=0.8), once.
+>>> jc.learning_rate_range_test(cost, init, t, jc.sgd, batch_size=0)
+ValueError: batch_size must be a whole number of at least 1, but is 0.
+>>> jc.learning_rate_range_test(cost, init, t, jc.sgd, batch_size=2, steps=1)
+ValueError: steps must be a whole number of at least 2, but is 1.
+>>> jc.learning_rate_range_test(cost, init, t, jc.sgd, batch_size=2, lowest=1.0, highest=0.1)
+ValueError: the learning rates must be 0 < lowest < highest; they are 1.0 and 0.1.
+
+## loss_landscape
+>>> jc.loss_landscape(3.0, x2, t)
+TypeError: cost must be a function; it is a float.
+>>> jc.loss_landscape(cost, x2, t, dimensions=3)
+ValueError: dimensions must be 1 or 2; it is 3.
+>>> jc.loss_landscape(cost, table, t, points=1)
+ValueError: points must be a whole number of at least 2, but is 1.
+>>> jc.loss_landscape(cost, x2, t)
+ValueError: params has no filters: none of its arrays has two dimensions or more. A direction is scaled by the lengths of filters, which are rows of matrices: give a vector of weights as weights[None].
+>>> jc.loss_landscape(cost, table, t, span=-1.0)
+ValueError: span must be positive; it is -1.0.
+
+## network
+>>> jc.network.mlp((3,))
+ValueError: sizes must be at least two whole numbers, of inputs and outputs; it is (3,).
+>>> jc.network.mlp((3, 2), activation='rellu')
+ValueError: activation is 'rellu'; it must be a function or one of 'relu', 'sigmoid', 'tanh', 'gelu', 'silu', 'softplus', 'identity'.
+>>> jc.network.supervised(3.0, jc.network.cross_entropy)
+TypeError: apply must be a function; it is a float.
+>>> jc.network.cross_entropy(np.zeros((4, 3)), np.array([0, 1, 2, 3]))
+ValueError: labels must be classes from 0 to 2, one for each of the 3 logits; they run from 0 to 3.
+>>> jc.network.read_idx('no/such/file')
+FileNotFoundError: [Errno 2] No such file or directory: 'no/such/file'
+
+## models
+>>> jc.models.gaussian_1d.guess(t, t[:3])
+ValueError: x and y must hold the same m points, x of shape (m,) and y of shape (m,) or (N, m); they have the shapes (8,) and (3,).
+>>> jc.models.gaussian_1d.guess(t, rows[:, :3])
+ValueError: x and y must hold the same m points, x of shape (m,) and y of shape (m,) or (N, m); they have the shapes (8,) and (4, 3).
+>>> jc.curve_fit(jc.models.gaussian_1d, t[:2], t[:2])
+ValueError: there are 2 points, which cannot determine 4 parameters: give more data, or fix parameters by bounds with lower = upper.
+>>> jc.models.gaussian_1d(t, 1.0)
+TypeError: gaussian_1d() missing 3 required positional arguments: 'center', 'width', and 'offset'
+>>> jc.curve_fit(jc.models.gaussian_1d, t, t, [1.0])
+ValueError: gaussian_1d has 4 parameters, amplitude, center, width, offset, but p0 has shape (1,): it must have shape (4,).
+
+## xarray
+>>> jc.xarray.curve_fit(rows, 't', line, [1.0, 1.0])
+TypeError: da is a xarray.DataArray, not a ndarray.
+>>> jc.xarray.curve_fit(labelled, 'time', line, [1.0, 1.0])
+ValueError: there is no dimension 'time'; the array has 'pixel', 't'.
+>>> jc.xarray.curve_fit(labelled, 't', line, [1.0])
+ValueError: p0 is 2 numbers, for a, b; it has shape (1,).
+>>> jc.xarray.curve_fit(labelled, 't', 3.0, [1.0, 1.0])
+TypeError: model must be a function; it is a float.
+>>> jc.xarray.minimize(labelled, 'time', total, [1.0])
+ValueError: there is no dimension 'time'; the array has 'pixel', 't'.
+
+## methods
+>>> jc.methods.lbfgs(history=0)
+ValueError: history is 0; L-BFGS needs at least one pair: use history=1 or more.
+>>> jc.minimize(total, x2, method='gradient')
+ValueError: there is no method 'gradient'; there are 'bfgs', 'conjugate_gradient', 'gradient_descent', 'lbfgs', 'momentum', 'steepest_descent', 'trust_ncg', 'trust_region'. Did you mean 'gradient_descent'?
+>>> jc.minimize(total, x2, method=jc.methods.bfgs)
+TypeError: method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, not a function. Call it: bfgs(...) makes the method or optimiser.
+>>> jc.minimize(total, x2, method=jc.methods.levenberg_marquardt())
+TypeError: LevenbergMarquardt is no method for this kind of problem; there are 'bfgs', 'conjugate_gradient', 'gradient_descent', 'lbfgs', 'momentum', 'steepest_descent', 'trust_ncg', 'trust_region'.
+>>> jc.minimize(total, x2, method=3)
+TypeError: method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, not a int.
+
+## results
+>>> found[1:3]
+TypeError: this is the result of one problem, which has no length; minimize_many returns batches.
+>>> failed.check()
+RuntimeError: 1 of 1 problems did not succeed:
+maxiter was reached
+>>> found['hess']
+KeyError: "a result has no 'hess'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed."
+>>> found[0]
+TypeError: this is the result of one problem, which has no length; minimize_many returns batches.
+>>> jax.jit(lambda r: r.message)(found)
+TypeError: message needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. Return the result from the transformed function and ask there; inside, use its codes, such as status or kind.
+"""
+
+
+def cases():
+    """Pairs of a mistake and its message."""
+    found = re.findall(r"^>>> (.*)\n((?:(?!>>>|##|\n).*\n)+)", MISTAKES, re.MULTILINE)
+    return [(code, message.rstrip()) for code, message in found]
+
+
+def message_of(code):
+    """Returns the message of a mistake, without what differs from place to place."""
+    try:
+        done = eval(code, names())
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".replace(os.getcwd(), "FOLDER")
+        said = re.sub(r" at 0x[0-9a-f]+", "", said)
+        return re.sub(r", at \S+:\d+( \(.*?\))?:", ", at FILE:LINE:", said)
+    return f"no error: {done!r:.80}"
+
+
+@pytest.mark.parametrize(("code", "message"), cases(), ids=lambda value: value.replace("jc.", "", 1)[:60])
+def test_the_message(code, message):
+    assert message_of(code) == message
+
+
+def test_every_public_function_has_its_five_mistakes():
+    counts = dict.fromkeys(re.findall(r"^## (\w+)", MISTAKES, re.MULTILINE), 0)
+    for block in MISTAKES.split("\n## ")[1:]:
+        counts[block.split("\n")[0]] = block.count("\n>>> ")
+    functions = {name for name in dir(jc) if callable(getattr(jc, name)) and not isinstance(getattr(jc, name), type)}
+    assert functions <= set(counts)
+    assert min(counts.values()) >= 5, {name: count for name, count in counts.items() if count < 5}
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    for head, _, block in (part.partition("\n") for part in MISTAKES.strip().split("\n\n")):
+        print(head)
+        for code in re.findall(r"^>>> (.*)$", block, re.MULTILINE):
+            print(f">>> {code}\n{message_of(code)}", flush=True)
+        print()
+        sys.stdout.flush()
