@@ -122,19 +122,19 @@ def test_chunks_cover_all_rows_once():
 def test_labels_of_basins_are_drawn_where_the_starts_are(tmp_path):
     labels = np.array([[0, 0, 1], [0, -1, 1]])
     ax = plots.basins(labels, (0, 0), (2, 1), [[0, 0], [2, 1]], names=["left", "right"])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [  # pyright: ignore[reportOptionalMemberAccess]
         "left from 3",
         "right from 2",
         "elsewhere from 1",
     ]
     (image,) = ax.images
     assert image.get_extent() == [-0.5, 2.5, -0.5, 1.5]
-    ax.figure.savefig(tmp_path / "basins.png")
+    ax.figure.savefig(tmp_path / "basins.png")  # pyright: ignore[reportAttributeAccessIssue]
     assert is_a_picture(tmp_path / "basins.png")
 
 
 def test_a_path_that_stays_where_it_is_can_be_drawn(tmp_path):
-    plots.descent(lambda x: x**2, [0.0]).figure.savefig(tmp_path / "descent.png")
+    plots.descent(lambda x: x**2, [0.0]).figure.savefig(tmp_path / "descent.png")  # pyright: ignore[reportAttributeAccessIssue]
     assert is_a_picture(tmp_path / "descent.png")
 
 
