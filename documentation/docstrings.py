@@ -20,6 +20,11 @@ class HouseStyle(griffe.Extension):
         text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
         text = re.sub(r"^Sources?: ", "**Source**: ", text, flags=re.MULTILINE)
         pieces = EXAMPLE.split(text)  # prose, example, prose, ...
-        pieces[::2] = [INDICES.sub(r"]\\[", prose) for prose in pieces[::2]]
+        pieces[::2] = ["\n".join(map(_without_links, prose.split("\n"))) for prose in pieces[::2]]
         pieces[1::2] = [f"```pycon\n{code.rstrip()}\n```\n" for code in pieces[1::2]]
         obj.docstring.value = "".join(pieces)
+
+
+def _without_links(line: str) -> str:
+    """Returns a line of prose whose indices stay indices; code of an example as it is."""
+    return line if line.lstrip().startswith((">>> ", "... ")) else INDICES.sub(r"]\\[", line)
