@@ -6,6 +6,8 @@ import griffe
 
 # A docstring's example, which doctest runs: lines with the prompt, and what they print.
 EXAMPLE = re.compile(r"((?:^>>> .*\n?(?:^(?!>>> )\S.*\n?)*)+)", re.MULTILINE)
+# Two indices, as in work[s][p], which Markdown takes for a link; in code between backticks they are none.
+INDICES = re.compile(r"\]\[(?=[^`\n]*(?:`[^`\n]*`[^`\n]*)*$)", re.MULTILINE)
 
 
 class HouseStyle(griffe.Extension):
@@ -17,4 +19,12 @@ class HouseStyle(griffe.Extension):
             return
         text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
         text = re.sub(r"^Sources?: ", "**Source**: ", text, flags=re.MULTILINE)
-        obj.docstring.value = EXAMPLE.sub(lambda code: f"```pycon\n{code[1].rstrip()}\n```\n", text)
+        pieces = EXAMPLE.split(text)  # prose, example, prose, ...
+        pieces[::2] = ["\n".join(map(_without_links, prose.split("\n"))) for prose in pieces[::2]]
+        pieces[1::2] = [f"```pycon\n{code.rstrip()}\n```\n" for code in pieces[1::2]]
+        obj.docstring.value = "".join(pieces)
+
+
+def _without_links(line: str) -> str:
+    """Returns a line of prose whose indices stay indices; code of an example as it is."""
+    return line if line.lstrip().startswith((">>> ", "... ")) else INDICES.sub(r"]\\[", line)

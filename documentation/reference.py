@@ -5,12 +5,10 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jaxcalc as jc
 
-ROOT = Path(__file__).parents[1]
 # The folder of the library that a name comes from -> the page that it stands on.
 PAGES = {
     "calculus.integration": "Integrals",
@@ -112,9 +110,11 @@ def _page(title: str, paths: list[str]) -> str:
 
 
 def _entry(path: str) -> str:
-    """The directive of a name. A function that has its module's name, such as `network.mlp`, is named by its origin."""
-    if (ROOT / path.replace(".", "/")).with_suffix(".py").exists():
-        return f"::: {path}.{path.rpartition('.')[2]}\n    options:\n      heading: {path}\n"
-    if isinstance(_object(path)[1], enum.EnumType):  # the members' docstrings are their words
+    """The directive of a name; by its origin where the name is that of a module, too, such as `methods.bfgs`."""
+    found, name = _object(path)[1], path.rpartition(".")[2]
+    origin = str(getattr(found, "__module__", ""))
+    if path.count(".") > 1 and origin.endswith(f".{name}"):
+        return f"::: {origin}.{name}\n    options:\n      heading: {path}\n"
+    if isinstance(found, enum.EnumType):  # the members' docstrings are their words
         return f"::: {path}\n    options:\n      show_if_no_docstring: true\n"
     return f"::: {path}\n"
