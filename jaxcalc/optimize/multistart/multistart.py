@@ -53,7 +53,7 @@ def multistart(
     maxiter: int | None = None,
     maxfev: int = 200_000,
     **scipy: Any,
-) -> Any:
+) -> Minima:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of
