@@ -15,7 +15,7 @@ LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 TO_THE_LAST_BIT := tests/contracts/test_contracts.py tests/core/test_kernels.py tests/optimize/test_devices.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
-	format bench docs test-docs clean
+	format bench docs test-docs release-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/jaxcalc demo
@@ -58,6 +58,21 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# What a user gets: sdist and wheel, the wheel in an empty environment and an empty folder, where the README's examples and
+# the command run. The tree is not on the path there.
+RELEASE := .cache/release
+
+release-check:
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)/elsewhere
+	$(PYTHON) -m venv $(RELEASE)/builder
+	$(RELEASE)/builder/bin/python -m pip install --quiet --disable-pip-version-check build
+	$(RELEASE)/builder/bin/python -m build --outdir $(RELEASE)/dist .
+	$(PYTHON) -m venv $(RELEASE)/empty
+	$(RELEASE)/empty/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"jaxcalc[demo,store,xarray] @ file://$(CURDIR)/$$(ls $(RELEASE)/dist/*.whl)"
+	cp README.md tests/project/installed.py $(RELEASE)/elsewhere
+	cd $(RELEASE)/elsewhere && ../empty/bin/python installed.py "$(CURDIR)" && ../empty/bin/jaxcalc doctor
 
 bench: $(VENV)/.dev
 	$(BIN)/jaxcalc bench --json benchmarks.json --markdown docs/performance.md

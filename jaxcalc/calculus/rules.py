@@ -16,7 +16,7 @@ from jaxcalc.calculus.derivatives import taylor
 from jaxcalc.core.arguments import as_real, require_functions
 from jaxcalc.core.public import public_names
 
-__dir__ = public_names(__name__)
+__dir__: Callable[[], list[str]] = public_names(__name__)
 
 
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:

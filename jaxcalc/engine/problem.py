@@ -126,8 +126,8 @@ class Problem(NamedTuple):
 
     method: Any
     x0: PyTree
-    args: tuple = ()
-    shared: tuple = ()
+    args: tuple[Any, ...] = ()
+    shared: tuple[Any, ...] = ()
     box: Box = Box()
     scale: PyTree = None
     tolerances: Tolerances = Tolerances()

@@ -64,7 +64,7 @@ def compare_optimizers(
     batch_size: int,
     validation: Any = None,
     test: Any = None,
-    metrics: Mapping[str, Callable] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
     micro_batches: int = 1,
     compute_dtype: str | None = None,
     devices: Sequence[Any] | None = None,

@@ -136,7 +136,7 @@ def minimize(
 
 
 def minimize_many(
-    fun: Callable | Sequence[Callable],
+    fun: Callable[..., Any] | Sequence[Callable[..., Any]],
     x0: Any,
     args: Any = (),
     *,

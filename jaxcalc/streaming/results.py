@@ -26,7 +26,7 @@ class StreamResults:
 
     def __init__(self, store: Store):
         self.store = store
-        self.count = store.layout().count
+        self.count: int = store.layout().count
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "store":
@@ -125,7 +125,7 @@ class StreamResults:
         return "\n".join(lines)
 
 
-def open_results(path: str | os.PathLike) -> StreamResults:
+def open_results(path: str | os.PathLike[str]) -> StreamResults:
     """Opens the results that `minimize_stream` or `least_squares_stream` has written, while it runs or afterwards.
 
     Args:

@@ -57,13 +57,13 @@ class Layout:
         """Returns the first problem of a chunk, and the one after its last."""
         return chunk * self.chunk_size, min((chunk + 1) * self.chunk_size, self.count)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[Any, Any]:
         """Returns the layout as what JSON can hold."""
         fields = {name: [list(shape), dtype] for name, (shape, dtype) in self.fields.items()}
         return {"count": self.count, "chunk_size": self.chunk_size, "fields": fields}
 
     @classmethod
-    def from_json(cls, text: Mapping) -> "Layout":
+    def from_json(cls, text: Mapping[Any, Any]) -> "Layout":
         """Returns the layout that `as_json` has made the text of."""
         fields = {name: (tuple(shape), dtype) for name, (shape, dtype) in text["fields"].items()}
         return cls(text["count"], text["chunk_size"], fields)
@@ -79,7 +79,7 @@ class Store(Protocol):
         """Returns whether `create` has been called before, in this process or another."""
         ...
 
-    def create(self, layout: Layout, about: Mapping) -> None:
+    def create(self, layout: Layout, about: Mapping[Any, Any]) -> None:
         """Makes an empty store of this layout; `about` is JSON that says which run the store belongs to."""
         ...
 
@@ -87,11 +87,11 @@ class Store(Protocol):
         """Returns the layout."""
         ...
 
-    def about(self) -> dict:
+    def about(self) -> dict[Any, Any]:
         """Returns what the store says of its run."""
         ...
 
-    def describe(self, about: Mapping) -> None:
+    def describe(self, about: Mapping[Any, Any]) -> None:
         """Replaces what the store says of its run."""
         ...
 
@@ -158,7 +158,7 @@ class MemoryStore:
     def __init__(self):
         self._fields: dict[str, np.ndarray] = {}
         self._layout: Layout | None = None
-        self._about: dict = {}
+        self._about: dict[Any, Any] = {}
         self._errors: dict[int, str] = {}
         self._running = threading.Lock()
 
@@ -166,7 +166,7 @@ class MemoryStore:
         """Returns whether `create` has been called before."""
         return self._layout is not None
 
-    def create(self, layout: Layout, about: Mapping) -> None:
+    def create(self, layout: Layout, about: Mapping[Any, Any]) -> None:
         """Makes an empty store of this layout; `about` is JSON that says which run the store belongs to."""
         for name, (shape, dtype) in layout.fields.items():
             self._fields[name] = np.full((layout.count, *shape), _fill(name, dtype), dtype)
@@ -179,11 +179,11 @@ class MemoryStore:
             raise StoreError("this MemoryStore is empty: no run has written into it.")
         return self._layout
 
-    def about(self) -> dict:
+    def about(self) -> dict[Any, Any]:
         """Returns what the store says of its run."""
         return self._about
 
-    def describe(self, about: Mapping) -> None:
+    def describe(self, about: Mapping[Any, Any]) -> None:
         """Replaces what the store says of its run."""
         self._about = dict(about)
 
@@ -261,10 +261,10 @@ class ZarrStore:
         self._arrays: dict[tuple[str, str], Any] = {}
         self._layout: Layout | None = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[Any, Any]:
         return {"path": self.path}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[Any, Any]) -> None:
         self.__init__(state["path"])
 
     def exists(self) -> bool:
@@ -279,7 +279,7 @@ class ZarrStore:
             raise StoreError(f"{self.path} exists and is no store of jaxcalc: choose another path.")
         return False
 
-    def create(self, layout: Layout, about: Mapping) -> None:
+    def create(self, layout: Layout, about: Mapping[Any, Any]) -> None:
         """Makes an empty store of this layout; `about` is JSON that says which run the store belongs to.
 
         The store is made beside its path and moved there, so that an interrupted creation leaves nothing.
@@ -305,11 +305,11 @@ class ZarrStore:
             self._layout = Layout.from_json(self._attribute()["layout"])
         return self._layout
 
-    def about(self) -> dict:
+    def about(self) -> dict[Any, Any]:
         """Returns what the store says of its run."""
         return self._attribute()["about"]
 
-    def describe(self, about: Mapping) -> None:
+    def describe(self, about: Mapping[Any, Any]) -> None:
         """Replaces what the store says of its run."""
         import zarr
 
@@ -452,7 +452,7 @@ class ZarrStore:
             path.unlink(missing_ok=True)
             file.close()
 
-    def _attribute(self) -> dict:
+    def _attribute(self) -> dict[Any, Any]:
         try:
             attributes = json.loads((self.path / "zarr.json").read_text())["attributes"]
             return attributes[ATTRIBUTE]
@@ -489,7 +489,7 @@ def _content(path: str, most: int) -> bytes:
         os.close(file)
 
 
-def _as_attribute(layout: Layout, about: Mapping) -> dict:
+def _as_attribute(layout: Layout, about: Mapping[Any, Any]) -> dict[Any, Any]:
     return {"layout": layout.as_json(), "about": dict(about)}
 
 

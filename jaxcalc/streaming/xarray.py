@@ -31,7 +31,7 @@ MOST, FEWEST = 2**14, 2**8
 MISSING = 'jaxcalc.xarray needs xarray: pip install "jaxcalc[xarray]"'
 SECONDS_OF_A_DAY = np.timedelta64(1, "D") / np.timedelta64(1, "s")
 
-__dir__ = public_names(__name__)
+__dir__: Callable[[], list[str]] = public_names(__name__)
 
 _residuals: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -114,7 +114,7 @@ def minimize(
     fun: Callable,
     x0: Sequence[float],
     *,
-    args: tuple = (),
+    args: tuple[Any, ...] = (),
     **options: Any,
 ) -> "xarray.Dataset":
     """Minimises f(x) = fun(x, y, *args) for every point of a labelled array, y being its values along `dim`.
@@ -188,7 +188,7 @@ class _Blocks:
     kind: str
     fun: Callable
     start: np.ndarray
-    shared: tuple
+    shared: tuple[Any, ...]
     modes: Mapping[str, Any]
     options: Mapping[str, Any]
     axes: int = 1
@@ -217,7 +217,7 @@ class _Blocks:
             fields = self._fitted(rows, size)
         return [np.asarray(field)[:count] for field in fields]
 
-    def _fitted(self, rows: Rows, size: int) -> list:
+    def _fitted(self, rows: Rows, size: int) -> list[Any]:
         """Returns coefficients, standard errors, covariances, costs and status codes."""
         seen = np.isfinite(rows.args[0])
         enough = seen.sum(axis=1) >= len(self.start)

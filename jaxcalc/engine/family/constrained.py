@@ -146,7 +146,12 @@ class ConstrainedFamily(Family):
         return sized.for_constraints(self.output_type.equalities.size, self.output_type.inequalities.size)
 
     def evaluate_at(
-        self, needs: Any, points: tuple[Array, ...], args: tuple, shared: tuple, scale: Array | None = None
+        self,
+        needs: Any,
+        points: tuple[Array, ...],
+        args: tuple[Any, ...],
+        shared: tuple[Any, ...],
+        scale: Array | None = None,
     ) -> Any:
         """Returns the evaluation and fun's auxiliary output; as in `Family.evaluate_at`."""
         evaluation, aux = super().evaluate_at(needs, points, args, shared, scale)
@@ -180,7 +185,7 @@ class ConstrainedFamily(Family):
             "bound_multipliers": unraveled,
         }
 
-    def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any]:
+    def restrictions(self, x: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, Array, Any]:
         """Returns c_E and c_I at x, which of them are equalities, and the violation that is allowed."""
         output = self.output(x, args, shared)[0]
         most = default_violation(self.dtype) if output.most_violation is None else output.most_violation
@@ -197,7 +202,7 @@ class ConstrainedFamily(Family):
         """Returns x and the multipliers, (n + m, N)."""
         return jnp.concatenate([self.ravel(result.x), self.layout.rows(result.multipliers, len(result.status))])
 
-    def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+    def stationary(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, PyTree]:
         """Returns f - y'c over the constraints that hold x, and fun's auxiliary output.
 
         An inequality that does not hold x adds -y_i^2 / 2, so that its multiplier stays zero. Where it cannot be told
@@ -212,7 +217,7 @@ class ConstrainedFamily(Family):
         terms = jnp.where(holds, y[equalities:] * values, jnp.where(free, 0.5 * y[equalities:] ** 2, 0))
         return output.value - y[:equalities] @ output.equalities - jnp.sum(terms), aux
 
-    def slope(self, u: Array, args: tuple, shared: tuple) -> Array:
+    def slope(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Array:
         """Returns the gradient of f."""
         return jax.grad(lambda x: self.value(x, args, shared)[0])(u[: self.n])
 

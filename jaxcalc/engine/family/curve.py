@@ -40,7 +40,7 @@ class Points:
         return Points(**{name: getattr(other, name) if own is None else own for name, own in fields.items()})
 
 
-def values_of(model: Callable, x: Any, parameters: Array, shape: tuple | None = None) -> Array:
+def values_of(model: Callable, x: Any, parameters: Array, shape: tuple[Any, ...] | None = None) -> Array:
     """Returns model(x, *parameters); a single number counts for all points of `shape`.
 
     Raises:

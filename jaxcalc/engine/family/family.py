@@ -58,16 +58,19 @@ class Family(abc.ABC):
     is_judged_by_gradient: ClassVar[bool] = False
     judges_small_changes: ClassVar[bool] = False
 
-    def __init__(self, fun: Callable, x0: PyTree, args: tuple, shared: tuple, has_aux: bool = False):
+    def __init__(
+        self, fun: Callable, x0: PyTree, args: tuple[Any, ...], shared: tuple[Any, ...], has_aux: bool = False
+    ):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
         self._take(fun, x0, has_aux)
         output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), jax.eval_shape(as_floating, x0), *args, *shared)
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
-        output, self.aux = output if has_aux else (output, None)
+        self.aux: Any = output[1] if has_aux else None
+        output = output[0] if has_aux else output
         self.check_output(output)
         self.output_type: Any = output
-        self.dtype = jnp.result_type(self._flat_dtype, *jax.tree.leaves(output), jnp.float32)
+        self.dtype: Any = jnp.result_type(self._flat_dtype, *jax.tree.leaves(output), jnp.float32)
 
     def _take(self, fun: Callable, x0: PyTree, has_aux: bool) -> None:
         """Takes a function and the form of its x."""
@@ -81,7 +84,8 @@ class Family(abc.ABC):
         flat = jax.eval_shape(raveled, jax.eval_shape(as_floating, x0))
         if not flat.size:
             raise ValueError("x0 has no variables: its arrays are empty.")
-        self.n, self._flat_dtype, self._unravel = flat.size, flat.dtype, unravels[0]
+        self.n: int = flat.size
+        self._flat_dtype, self._unravel = flat.dtype, unravels[0]
         self._fun: Any = fun if has_aux else lambda *inputs: (fun(*inputs), None)
 
     def of(self, fun: Callable | None, x0: PyTree = None, has_aux: bool = False) -> "Family":
@@ -144,7 +148,7 @@ class Family(abc.ABC):
         """Returns the fields that `result_type` adds to `OptimizeResult`, at x, lanes last."""
         return {}
 
-    def restrictions(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, Array, Any] | None:
+    def restrictions(self, x: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, Array, Any] | None:
         """Returns a problem's constraints at x, which are equalities, and the violation allowed; None without any.
 
         The constraints that are no equalities are at least zero at a solution.
@@ -154,7 +158,7 @@ class Family(abc.ABC):
     # Derivatives of solutions.
 
     @staticmethod
-    def linear_solve(root: Callable, matvec: Matvec, u: Array, near: bool) -> tuple[Callable, Array]:
+    def linear_solve(root: Callable, matvec: Matvec, u: Array, near: bool) -> tuple[Callable[..., Any], Array]:
         """Solves the linear system of a solution's derivatives, or tells that it is not regular."""
         return positive_definite(root, matvec, u, near)
 
@@ -162,7 +166,7 @@ class Family(abc.ABC):
         """Returns what the solution consists of as vectors u, (m, N): x, and multipliers where a family has them."""
         return self.ravel(result.x)
 
-    def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+    def stationary(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, PyTree]:
         """Returns the number whose gradient with respect to u, (m,), is zero at a solution, and fun's aux at x.
 
         Its derivative with respect to args and shared, at fixed u, is that of the solution's value.
@@ -177,7 +181,7 @@ class Family(abc.ABC):
         """Returns which of the held variables stand at their lower bounds, (n, N); the others stand at the upper."""
         return (self.ravel(result.x) <= box.lower) & (self.ravel(result.jac) >= 0)
 
-    def slope(self, u: Array, args: tuple, shared: tuple) -> Array | None:
+    def slope(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Array | None:
         """Returns the objective's gradient at unknowns u, (n,), where it is not zero at solutions; None where it is."""
         return None
 
@@ -201,22 +205,27 @@ class Family(abc.ABC):
         """Returns lanes (n, L) as a pytree like the start's, leaves (L, ...)."""
         return jax.vmap(self._unravel, in_axes=-1)(x.astype(self._flat_dtype))
 
-    def output(self, x: Array, args: tuple, shared: tuple) -> tuple[PyTree, PyTree]:
+    def output(self, x: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
         """Returns what fun returns at one problem's x, (n,), in the work dtype, and its auxiliary output."""
         output, aux = self._fun(self._unravel(x.astype(self._flat_dtype)), *args, *shared)
         return jax.tree.map(lambda leaf: leaf.astype(self.dtype), output), aux
 
-    def value(self, x: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+    def value(self, x: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, PyTree]:
         """Returns the number that is minimised at one problem's x, (n,), and fun's auxiliary output."""
         output, aux = self.output(x, args, shared)
         return self.objective(output), aux
 
-    def evaluate(self, needs: Need, state: Any, args: tuple, shared: tuple) -> Any:
+    def evaluate(self, needs: Need, state: Any, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
         """Returns what a method needs at the trial points of a state; see `evaluate_at`."""
         return self.evaluate_at(needs, needs.points(state), args, shared)
 
     def evaluate_at(
-        self, needs: Need, points: tuple[Array, ...], args: tuple, shared: tuple, scale: Array | None = None
+        self,
+        needs: Need,
+        points: tuple[Array, ...],
+        args: tuple[Any, ...],
+        shared: tuple[Any, ...],
+        scale: Array | None = None,
     ) -> Any:
         """Returns what a method needs at points of the lanes, and fun's auxiliary output, lanes last.
 

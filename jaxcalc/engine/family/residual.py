@@ -119,11 +119,16 @@ class Residual(Family):
         return sized.for_points(self.output_type.vector.size)
 
     def evaluate_at(
-        self, needs: Any, points: tuple[Array, ...], args: tuple, shared: tuple, scale: Array | None = None
+        self,
+        needs: Any,
+        points: tuple[Array, ...],
+        args: tuple[Any, ...],
+        shared: tuple[Any, ...],
+        scale: Array | None = None,
     ) -> Any:
         """Returns the linear problems at points; as in `Family.evaluate_at`, with the lanes last throughout."""
 
-        def function(inputs: tuple, z: Array) -> tuple[Residuals, PyTree]:
+        def function(inputs: tuple[Any, ...], z: Array) -> tuple[Residuals, PyTree]:
             args, scale = inputs
             return self.output(z if scale is None else z * scale, args, shared)
 
@@ -144,14 +149,14 @@ class Residual(Family):
         by_step = (xtol >= 0) & (last.length < xtol * (xtol + norm(state.iterate.x)))
         return [*cases, (Status.CONVERGED_VALUE, judged & by_value), (Status.CONVERGED_STEP, judged & by_step)]
 
-    def stationary(self, u: Array, args: tuple, shared: tuple) -> tuple[Array, PyTree]:
+    def stationary(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> tuple[Array, PyTree]:
         """Returns the cost, with derivatives that a missing point leaves alone even where its own are NaN."""
         residuals, aux = self.output(u, args, shared)
         if residuals.weights is not None:
             residuals = dataclasses.replace(residuals, vector=self._without_missing(u, args, shared))
         return residuals.cost, aux
 
-    def _without_missing(self, u: Array, args: tuple, shared: tuple) -> Array:
+    def _without_missing(self, u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Array:
         """Returns the residuals, with zeros where a missing one or its derivative is not finite.
 
         In reverse mode the derivative of a function that is NaN at one point is NaN, whatever weight the point has.
@@ -162,16 +167,16 @@ class Residual(Family):
             present: Any = residuals.is_present
             return jnp.where(present | finite, values, 0)
 
-        def of_args(u: Array, args: tuple, shared: tuple) -> Array:
+        def of_args(u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Array:
             return self.output(u, args, shared)[0].vector
 
         @jax.custom_jvp
-        def vector(u: Array, args: tuple, shared: tuple) -> Array:
+        def vector(u: Array, args: tuple[Any, ...], shared: tuple[Any, ...]) -> Array:
             residuals, _ = self.output(u, args, shared)
             return chosen(residuals, jnp.isfinite(residuals.vector), residuals.vector)
 
         @vector.defjvp
-        def rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
             (u, args, shared), (du, dargs, dshared) = primals, tangents
             columns, (residuals, _) = residual_jacobian(lambda u: self.output(u, args, shared), u)
             finite = jnp.all(jnp.isfinite(columns), axis=0)
@@ -222,7 +227,7 @@ def linearizations(functions: Sequence[Callable], _: Any, problem: Problem) -> F
     fun = with_setting(functions[0])
     family = Residual.for_queue(fun, problem)
 
-    def of_one(x: PyTree, args: tuple) -> FitRows:
+    def of_one(x: PyTree, args: tuple[Any, ...]) -> FitRows:
         flat = family.ravel(jax.tree.map(lambda leaf: leaf[None], x))[:, 0]
         at, _ = linearized(lambda u: family.output(u, args, problem.shared), flat)
         output = functions[0](x, *args[1:], *problem.shared[:-1])

@@ -1,0 +1,41 @@
+"""The package is typed: a user's script passes the type checker, whose complaints a wrong use gets."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxcalc
+
+SCRIPT = Path(__file__).parents[1] / "data" / "user_script.py"
+
+
+def complaints(folder: Path, text: str) -> str:
+    """What the type checker says of a script outside of the project."""
+    tool = shutil.which("pyright", path=str(Path(sys.executable).parent))
+    if tool is None:
+        pytest.skip("pyright is not installed")
+    (folder / "script.py").write_text(text)
+    package = Path(jaxcalc.__file__).parents[1]
+    settings = f'{{"typeCheckingMode": "basic", "extraPaths": ["{package}"]}}'
+    (folder / "pyrightconfig.json").write_text(settings)
+    command = [tool, "--pythonpath", sys.executable, "script.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(jaxcalc.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.slow
+def test_a_script_of_a_user_passes(tmp_path):
+    assert complaints(tmp_path, SCRIPT.read_text()).strip().endswith("0 errors, 0 warnings, 0 informations")
+
+
+@pytest.mark.slow
+def test_a_wrong_use_is_seen(tmp_path):
+    wrong = "\nfit.popt.nothing\njc.integrate(jnp.sin)\njc.plots.curve(jnp.sin, 0.0)\n"
+    said = complaints(tmp_path, SCRIPT.read_text() + wrong)
+    assert "3 errors" in said, said
