@@ -20,7 +20,14 @@ def run(name: str, *arguments: str):
 
 
 def test_all_examples_are_tested():
-    tested = {"bootstrap", "descent_on_the_quartic", "portfolio", "ridge_penalties", "ten_functions_at_once"}
+    tested = {
+        "arm_around_an_obstacle",
+        "bootstrap",
+        "descent_on_the_quartic",
+        "portfolio",
+        "ridge_penalties",
+        "ten_functions_at_once",
+    }
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -82,3 +89,15 @@ def test_portfolio(capsys):
     assert (slopes[:, :-1] - slack <= between).all()
     assert (between <= slopes[:, 1:] + slack).all()
     assert "200 of 200 portfolios" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_arm_around_an_obstacle(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    result, targets = run("arm_around_an_obstacle", "--output", str(tmp_path))
+    assert result.success.all()
+    assert result.constraint_violation.max() <= 1e-6
+    assert (np.asarray(result.agreed) >= 1).all()
+    assert np.isfinite(targets).all()
+    assert "20 of 20 reached" in capsys.readouterr().out
+    assert (tmp_path / "arm.png").stat().st_size > 10_000
