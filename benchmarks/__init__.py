@@ -16,6 +16,7 @@ ENTRIES = {
     "tiny_network": "benchmarks.tiny_network",
     "sgd_step": "benchmarks.sgd_step",
     "least_squares": "benchmarks.least_squares",
+    "constraints": "benchmarks.constraints",
     "objective_cost": "benchmarks.objective_cost",
     "first_result": "benchmarks.first_result",
     "sweep": "benchmarks.sweep",

@@ -14,7 +14,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 # What takes longer cold than a few seconds is left to `make test-all`.
 CHAPTERS = ("slope_and_tangent", "differentiation_rules", "area_and_antiderivative", "gradient_field")
 CHAPTERS += ("peaks_and_valleys", "descent_on_the_quartic", "network_cost")
-RESEARCH = ("bootstrap", "gaussian_process", "lasso", "masked_data", "ode_parameters", "pixels_to_maps", "portfolio")
+RESEARCH = (
+    "arm_around_an_obstacle",
+    "bootstrap",
+    "gaussian_process",
+    "lasso",
+    "masked_data",
+    "ode_parameters",
+    "pixels_to_maps",
+    "portfolio",
+)
 RESEARCH += ("ragged_subjects", "ridge_penalties", "streams", "ten_functions_at_once")
 
 
@@ -208,3 +217,13 @@ def test_ten_functions_at_once(run):
     assert converged == [int(result.success.sum()) for result in results]
     # Beale's function has valleys that lead to infinity; on the other functions every start converges.
     assert [count for k, count in enumerate(converged) if k != 3] == [20] * 9
+
+
+@pytest.mark.slow
+def test_arm_around_an_obstacle(run):
+    names, printed = run("arm_around_an_obstacle")
+    result = names["result"]
+    assert result.success.all()
+    assert result.constraint_violation.max() <= 1e-6
+    assert (np.asarray(result.agreed) >= 1).all()
+    assert "20 of 20 reached" in printed

@@ -375,8 +375,8 @@ def _settled(
 def _barrier_parameter(memory: Memory, at: Errors, numbers: Numbers) -> tuple[Array, ...]:
     """Returns the error for mu = 0 and for the new mu, mu, the least mu, the count of tiny steps, and where mu fell."""
 
-    def turn(k, carry):
-        whole, _, mu, least_mu, tiny, emptied = carry
+    def turn(carry):
+        k, (whole, _, mu, least_mu, tiny, emptied), _ = carry
         first = k == 0
         error = barrier_error(at, jnp.where(first, 0, mu))
         # Whoever still runs at an error within the tolerance has multipliers so large, or bounds so weakly active, that
@@ -388,11 +388,17 @@ def _barrier_parameter(memory: Memory, at: Errors, numbers: Numbers) -> tuple[Ar
         )
         lowered = jnp.maximum(least_mu, jnp.minimum(SHRINKAGE * mu, mu * jnp.sqrt(mu)))
         mu = jnp.where(more, least_mu, jnp.where(lower, lowered, mu))
-        return jnp.where(first, error, whole), error, mu, least_mu, jnp.where(lower, 0, tiny), emptied | lower | more
+        tiny, emptied = jnp.where(lower, 0, tiny), emptied | lower | more
+        return k + 1, (jnp.where(first, error, whole), error, mu, least_mu, tiny, emptied), lower
+
+    def unfinished(carry):
+        # The first turn has the error for mu = 0 alone; where mu has not fallen a further turn changes nothing.
+        k, _, fell = carry
+        return (k <= 1) | jnp.any(fell)
 
     zero, never = jnp.zeros_like(memory.mu), jnp.zeros(memory.mu.shape, bool)
     start = zero, zero, memory.mu, memory.least_mu, memory.tiny, never
-    return jax.lax.fori_loop(0, MOST_FALLS + 2, turn, start)
+    return jax.lax.while_loop(unfinished, turn, (0, start, never))[1]
 
 
 def _directed(
