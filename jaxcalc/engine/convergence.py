@@ -72,16 +72,26 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
         small = jax.lax.cond(asked, lambda: _small_changes(old, new, lane.tolerances), lambda: small)
     by_value, by_step = (moved & is_small for is_small in small)
     first = jnp.where(at_start, evaluation.value, lane.first)
-    decided = _decided(family, method, lane, first, after)
+    decided = _decided(family, method, lane, first, old, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
     return Outcome(status, at_trial, moved | at_trial, first, floor)
 
 
-def _decided(family: Family, method: Method, lane: Lane, first: Array, state: Any) -> list[tuple[int, Array]]:
+def _decided(
+    family: Family, method: Method, lane: Lane, first: Array, old: Iterate, state: Any
+) -> list[tuple[int, Array]]:
     """Returns the codes that the family and the method's promise decide, and where each holds.
 
     There is no success where x is about to be left along negative curvature.
+
+    Args:
+        family: See `outcome`; with method and lane.
+        method: See family.
+        lane: See family.
+        first: The value at the start, (L,).
+        old: Where the method stood before the step.
+        state: The method's state after the step.
     """
     at = state.iterate
     x, box = from_scaled((at.x, lane.box), lane.scale)
@@ -92,8 +102,8 @@ def _decided(family: Family, method: Method, lane: Lane, first: Array, state: An
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise
     if family.is_judged_by_gradient and at.promise is not None:
-        free = at._replace(gradient=lane.box.reduced(at.x, at.gradient))
-        settled, spent = _outlook(method, first, free, share)
+        before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
+        settled, spent = _outlook(method, first, before, free, share)
         # Where the caller has given gtol it decides alone.
         settled, spent = settled | (share == jnp.inf), spent & (share < jnp.inf)
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
@@ -105,20 +115,39 @@ def _decided(family: Family, method: Method, lane: Lane, first: Array, state: An
     return [(int(status), holds) for status, holds in decided]
 
 
-def _outlook(method: Method, first: Array, at: Iterate, share: Array) -> tuple[Array, Array]:
-    """Returns where no fall worth a step is promised, and where the method has stalled besides, (L,) each.
+def _outlook(method: Method, first: Array, before: Iterate, at: Iterate, share: Array) -> tuple[Array, Array]:
+    """Returns where no fall worth a step is promised, and where the method has nothing left to do besides, (L,) each.
 
     Args:
         method: The method.
         first: The value at the start, (L,).
-        at: Where the method stands, with its promise and the gradient of the free variables.
+        before: Where the method stood before the step, with the gradient of the free variables.
+        at: Where the method stands, likewise, with its promise.
         share: The share of the fall so far, first - value, that may still be promised.
     """
-    change = jnp.sum(jnp.abs(at.gradient * at.x), axis=0)
-    settled, spent = _compared(at.nit, at.promise, change, first, at.value, share)
+    changes = [jnp.sum(jnp.abs(one.gradient * one.x), axis=0) for one in (before, at)]
+    settled, spent = _compared(at.nit, at.promise, changes[1], first, at.value, share)
+    idle = _idle(at.nit > before.nit, first, before.value, at.value, *changes)
     if not method.compares_variables:
-        settled, spent = _compared_too(at.nit, settled, spent, change, first, at.value, share)
-    return settled | (spent & at.stalled), spent & at.stalled
+        settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
+    done = spent & (at.stalled | idle)
+    return settled | done, done
+
+
+@kernel
+def _idle(moved: Array, first: Array, old_value: Array, value: Array, old_change: Array, change: Array) -> Array:
+    """Returns where a step has lowered neither the value nor the relative gradient, which is small, (L,).
+
+    A step is accepted although f has not fallen where rounding may hide its fall. Where no fall of its size can be
+    represented, such steps lead from one of the nearest points of the minimum to another, without end.
+    """
+    return moved & (value >= old_value) & (change >= old_change) & _is_small(change, value, first - value)
+
+
+def _is_small(change: Array, value: Array, fall: Array) -> Array:
+    """Returns where the relative gradient is small beside the value or its fall, as seen through rounding, (L,)."""
+    root = (VALUE_ROUNDING * jnp.finfo(value.dtype).eps) ** 0.5
+    return change <= root * jnp.maximum(jnp.abs(value), fall)
 
 
 @kernel
@@ -143,13 +172,15 @@ def _compared_too(
     """Returns the answers of a method that does not compare variables: by the relative gradient.
 
     `change`, as above, is free of any model. A relative error e of x makes it about 2 e of the fall, and the promise
-    e^2 of the fall: so it is compared with the root of the share. At the start, from which f has not fallen yet, the
-    promise alone decides.
+    e^2 of the fall: so it is compared with the root of the share, or of what rounding hides. At the start, from which f
+    has not fallen yet, it is compared with the value.
     """
-    root, fall = jnp.finfo(value.dtype).eps ** 0.5, first - value
-    small = change <= VALUE_ROUNDING * root * jnp.maximum(jnp.abs(value), fall)
+    fall, unseen = first - value, UNREPRESENTABLE * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    small = _is_small(change, value, fall) & (
+        (nit <= 0) | _is_small(change, fall, fall) | (change <= jnp.sqrt(unseen) * jnp.sqrt(jnp.maximum(fall, 0)))
+    )
     by_change = (change <= 10 * jnp.sqrt(share) * fall) | (settled & small)
-    return jnp.where(nit > 0, by_change, settled), spent & small
+    return jnp.where(nit > 0, by_change, settled & small), spent & small
 
 
 def _small_changes(old: Iterate, new: Iterate, tolerances: Tolerances) -> tuple[Array, Array]:

@@ -84,3 +84,26 @@ def test_a_gtol_of_the_caller_decides_alone():
     result = jc.minimize(lambda x: 1e-8 * jnp.sum((x - 1) ** 2), jnp.zeros(2), gtol=1e-5)
     assert result.status == jc.Status.SUCCESS
     assert result.nit == 0
+
+
+def test_steps_among_the_nearest_points_of_a_minimum_end():
+    """Where rounding hides every fall, steps are accepted without one; they lead from one such point to another."""
+    sizes = 10 ** jnp.linspace(0.0, 30.0, 31, dtype=jnp.float32)
+
+    def valley(x, c):
+        return c * (jnp.sum((x - 1) ** 2) + (x[0] * x[1] - 2) ** 2)
+
+    result = jc.minimize_many(valley, jnp.tile(jnp.array([2.0, 0.3], jnp.float32), (31, 1)), (sizes,))
+    assert result.success.all()
+    assert result.nfev.max() <= 150
+    np.testing.assert_allclose(result.x, 1.324718, rtol=1e-4)  # the root of x^3 - x - 1
+
+
+def test_no_success_at_a_start_whose_relative_gradient_is_large():
+    """Of variables in other units the steepest one alone tells nothing, for a method that does not compare them."""
+    fun, x0, data = fits()
+    u = np.tile([1e3, 10**0.5], (N, 1))
+    arguments = tuple(jnp.asarray(argument, jnp.float32) for argument in (u, np.full(N, 1e-6), data))
+    start = jnp.asarray(x0 * u, jnp.float32)
+    result = jc.minimize_many(in_units(fun), start, arguments, method="conjugate_gradient")
+    assert (result.nit > 0)[np.asarray(result.success)].all()
