@@ -7,6 +7,7 @@ last, and any other operation is mapped by `jax.vmap`. Results are the same up t
 """
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -117,16 +118,27 @@ def total(terms: Array, axis: int = 0) -> Array:
     sums of whole rows run along vectors of lanes.
     """
     terms = jnp.moveaxis(terms, axis, 0)
+    return _joined_rows(operator.add, terms) if len(terms) else jnp.zeros(terms.shape[1:], terms.dtype)
+
+
+def largest(terms: Array, axis: int = 0) -> Array:
+    """Returns the largest absolute value along an axis that is not the last, as `total` returns the sum.
+
+    What it returns where there is a NaN is not defined.
+    """
+    return _joined_rows(jnp.maximum, jnp.abs(jnp.moveaxis(terms, axis, 0)))
+
+
+def _joined_rows(join: Callable, terms: Array) -> Array:
+    """Returns the rows, at least one, joined two by two by an operation whose order does not matter."""
     while len(terms) > MOST_TERMS:
         # Blocks of rows are added to each other, which leaves a block.
         count = -(-len(terms) // MOST_TERMS)
         rows = len(terms) // count
-        blocks = sum((terms[k * rows : (k + 1) * rows] for k in range(1, count)), terms[:rows])
+        blocks = functools.reduce(join, (terms[k * rows : (k + 1) * rows] for k in range(count)))
         left = terms[count * rows :]
-        terms = jnp.concatenate([blocks[: len(left)] + left, blocks[len(left) :]]) if len(left) else blocks
-    if not len(terms):
-        return jnp.zeros(terms.shape[1:], terms.dtype)
-    return sum((terms[k] for k in range(1, len(terms))), terms[0])
+        terms = jnp.concatenate([join(blocks[: len(left)], left), blocks[len(left) :]]) if len(left) else blocks
+    return functools.reduce(join, (terms[k] for k in range(len(terms))))
 
 
 def _evaluated(jaxpr: Any, consts: Sequence, inputs: Sequence, width: int) -> list[tuple[Array, bool]]:

@@ -29,7 +29,9 @@ class Triangle(NamedTuple):
     q: Array  # (n, L) Q'r
 
 
-def triangle(columns: Array, inverse: Array, r: Array, gram: Array | None, gradient: Array) -> Triangle:
+def triangle(
+    columns: Array, inverse: Array, r: Array, gram: Array | None, gradient: Array, unit: Array | None = None
+) -> Triangle:
     """Returns the reduced problem of the columns S_j = inverse_j J_j, which have length one or zero.
 
     R is Cholesky's factor of S'S where that is well conditioned: a pivot of R below eps^(1/4) says where it is not. The
@@ -41,14 +43,19 @@ def triangle(columns: Array, inverse: Array, r: Array, gram: Array | None, gradi
         inverse: The inverse lengths of the columns, (n, L), or zero.
         r: The right side, (m, L).
         gram: S'S, (n, n, L), with ones on the diagonal for held variables; None of more than MOST_UNROLLED columns.
-        gradient: S'r, (n, L).
+        gradient: S'r / unit, (n, L).
+        unit: In which q is returned, (L,); None is 1.
     """
+
+    def in_unit(reduced: Triangle) -> Triangle:
+        return reduced if unit is None else reduced._replace(q=reduced.q / unit)
+
     if gram is None:
-        return _looped_gram_schmidt(columns, inverse, r)
+        return in_unit(_looped_gram_schmidt(columns, inverse, r))
     factor, q, ill = _by_cholesky(gram, gradient)
 
     def improved(_: None) -> Triangle:
-        exact = _unrolled_gram_schmidt(columns, inverse, r)
+        exact = in_unit(_unrolled_gram_schmidt(columns, inverse, r))
         return jax.tree.map(lambda exact, quick: jnp.where(ill, exact, quick), exact, Triangle(factor, q))
 
     return jax.lax.cond(jnp.any(ill), improved, lambda _: Triangle(factor, q), None)

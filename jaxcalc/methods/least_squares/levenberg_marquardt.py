@@ -39,7 +39,7 @@ class LastStep(NamedTuple):
 class LevenbergMarquardtState(NamedTuple):
     """The linear problem at x, how far it is trusted, and what it promises of the trial; |r|^2 is twice the cost.
 
-    All but the iterate are in the unit of the model.
+    All but the iterate and the root are in the unit of the model.
     """
 
     iterate: Iterate
@@ -92,7 +92,7 @@ class LevenbergMarquardt(Method):
         finite &= box.finite(old.trial, evaluation.gradient) if box.is_bounded else True
         unit, known = evaluation.unit, state.model.unit
         ratio = None if unit is None or known is None else _ratio(unit, known)
-        actual = _actual_fall(state.root, evaluation.root, ratio)
+        actual = _actual_fall(state.root, evaluation.root, known)
         judgement = _judged(state, actual, finite, evaluation.value)
         accepted = judgement.accepted
         at = old.moved(accepted, evaluation)
@@ -171,10 +171,10 @@ class _Aim(NamedTuple):
 
 
 @kernel
-def _actual_fall(root: Array, root_of_trial: Array, ratio: Array | None) -> Array:
-    """Returns the fall of twice the cost without cancellation; the trial's unit is `ratio` times that of the other."""
-    if ratio is not None:
-        root_of_trial = root_of_trial * ratio
+def _actual_fall(root: Array, root_of_trial: Array, unit: Array | None) -> Array:
+    """Returns the fall of twice the cost, in a unit, without cancellation."""
+    if unit is not None:
+        root, root_of_trial = root / unit, root_of_trial / unit
     return total((root - root_of_trial) * (root + root_of_trial))
 
 

@@ -8,8 +8,8 @@ the weighted and robust problem: with J_i the row of a point, z_i = (r_i / C)^2 
 
 and J'J its Hessian but for second derivatives of the residuals (Triggs, McLauchlan, Hartley and Fitzgibbon 2000).
 
-In single precision the linear problem is in units of its own, powers of two a, for r, and b_j, for a column of J / a:
-squares of residuals of size 1e-30, which vanish, and of size 1e25, which overflow, are never formed.
+In single precision squares of residuals of size 1e-30 vanish, and those of size 1e25 overflow. Lanes in which there are
+such squares get units, powers of two: a for r, and b_j for a column of J / a.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from jax import Array
 
 from jaxcalc.calculus.modes import refuses_forward_mode
 from jaxcalc.core.kernels import kernel
-from jaxcalc.core.lanes_last import lanes_last, total
+from jaxcalc.core.lanes_last import lanes_last, largest, total
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.methods.least_squares.losses import ROBUST
 from jaxcalc.methods.needs import Need, PyTree
@@ -31,6 +31,8 @@ from jaxcalc.methods.units import needs_units, power_near
 # Beyond the turn of a loss c_i falls below zero, where it is no curvature of a linear problem; it is at least this
 # share of rho'.
 LEAST_CURVATURE = 0.1
+# In single precision squares within these bounds are far enough from the ends of the range.
+LEAST_SQUARE, MOST_SQUARE = 1e-20, 1e28
 
 
 @jax.tree_util.register_dataclass
@@ -92,12 +94,12 @@ class Linearization(NamedTuple):
     value: Array  # (L,) the cost
     gradient: Array  # (n, L) that of the cost
     point: Array  # (n, L)
-    residual: Array  # (m, L) r / a
-    root: Array  # (m, L) with a^2 |root|^2 twice the cost: r / a itself with the linear loss
-    jacobian: Array  # (n, m, L) J_j / (a b_j), a column after the other
+    residual: Array  # (m, L) r
+    root: Array  # (m, L) with |root|^2 twice the cost: r itself with the linear loss
+    jacobian: Array  # (n, m, L) J, a column after the other
     count: Array  # (L,) the number of points that are not missing
-    correlation: Array  # (n, L) jacobian' residual
-    square: Array  # (L,) |root|^2
+    correlation: Array  # (n, L) J_j'r / (a^2 b_j)
+    square: Array  # (L,) |root|^2 / a^2
     unit: Array | None = None  # (L,) a; None is 1
     column_unit: Array | None = None  # (n, L) b; None is 1
 
@@ -148,8 +150,19 @@ def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Lin
     if not needs_units(r.dtype):
         gradient, square = _products(columns, r, root)
         return Linearization(0.5 * square, gradient, x, r, root, columns, count, gradient, square), aux
-    columns, r, root, unit, column_unit = _in_units(columns, r, root, x)
     correlation, square = _products(columns, r, root)
+    outside = _out_of_range(columns, square, x)
+
+    def in_units(_: None) -> tuple[Array, Array, Array, Array]:
+        unit, column_unit = (jnp.where(outside, size, 1) for size in _units(columns, r, root, x))
+        products = _products(columns / (unit * column_unit)[:, None], r / unit, root / unit)
+        inside = (jnp.where(outside, new, old) for new, old in zip(products, (correlation, square), strict=True))
+        return unit, column_unit, *inside
+
+    def as_is(_: None) -> tuple[Array, Array, Array, Array]:
+        return jnp.ones_like(square), jnp.ones_like(x), correlation, square
+
+    unit, column_unit, correlation, square = jax.lax.cond(jnp.any(outside), in_units, as_is, None)
     gradient, value = _as_caller_knows(correlation, square, unit, column_unit)
     return Linearization(value, gradient, x, r, root, columns, count, correlation, square, unit, column_unit), aux
 
@@ -160,20 +173,24 @@ def _products(columns: Array, r: Array, root: Array) -> tuple[Array, Array]:
 
 
 @kernel
-def _in_units(columns: Array, r: Array, root: Array, x: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Returns J, r and the root in units of their own, and these.
+def _out_of_range(columns: Array, square: Array, x: Array) -> Array:
+    """Returns where a square, or its product with eps^2, may be out of the dtype's range, (L,)."""
+    squares = jnp.stack([total(column * column) for column in columns])
+    inside = (squares >= LEAST_SQUARE) & (squares <= MOST_SQUARE)
+    inside &= jnp.sqrt(squares) * jnp.abs(x) <= MOST_SQUARE**0.5
+    return ~(jnp.all(inside, axis=0) & (square >= LEAST_SQUARE) & (square <= MOST_SQUARE))
 
-    The unit of r is the size of its largest component, or of what a variable contributes to it if that is larger.
+
+@kernel
+def _units(columns: Array, r: Array, root: Array, x: Array) -> tuple[Array, Array]:
+    """Returns the unit of r and those of the columns of J / a.
+
+    The former is the size of its largest component, or of what a variable contributes to it if that is larger.
     """
-    sizes = jnp.max(jnp.abs(columns), axis=1)
-    parts = jnp.minimum(jnp.max(sizes * jnp.abs(x), axis=0), jnp.finfo(r.dtype).max)
-    unit = power_near(jnp.maximum(jnp.maximum(_largest(r), _largest(root)), parts))
-    column_unit = power_near(sizes / unit)
-    return columns * (1 / unit / column_unit)[:, None], r / unit, root / unit, unit, column_unit
-
-
-def _largest(vector: Array) -> Array:
-    return jnp.max(jnp.abs(vector), axis=0)
+    sizes = largest(columns, axis=1)
+    parts = jnp.minimum(largest(sizes * x), jnp.finfo(r.dtype).max)
+    unit = power_near(jnp.maximum(jnp.maximum(largest(r), largest(root)), parts))
+    return unit, power_near(sizes / unit)
 
 
 @kernel

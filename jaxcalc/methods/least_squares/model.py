@@ -45,18 +45,19 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
     """Returns the model at an evaluation's point, and the lengths of all columns, those of held variables too."""
     columns, r = evaluation.jacobian, evaluation.residual
     free = box.free(evaluation.point, evaluation.gradient)
+    unit, weight = evaluation.unit, evaluation.column_unit
+    whole = None if unit is None else 1 / (unit * weight)
     if len(columns) <= MOST_UNROLLED:
-        gram = _gram(columns)
+        gram = _gram(columns) if whole is None else _gram_in_units(columns, whole)
         squares = jnp.stack([gram[k, k] for k in range(len(gram))])
     else:
-        gram, squares = None, _squares(columns)
+        gram, squares = None, _squares(columns if whole is None else columns * whole[:, None])
     lengths, inverse = _lengths(squares, free)
     scaled = inverse * evaluation.correlation
-    reduced = triangle(columns, inverse, r, None if gram is None else _unit_gram(gram, inverse, free), scaled)
+    unit_gram = None if gram is None else _unit_gram(gram, inverse, free)
+    reduced = triangle(columns, inverse if whole is None else inverse * whole, r, unit_gram, scaled, unit)
     factor = _with_held(reduced.factor, free) if box.is_bounded else reduced.factor
-    weight = evaluation.column_unit
-    contributions = evaluation.point if weight is None else weight * evaluation.point
-    rounding, size = _rounding(columns, r, contributions, evaluation.square)
+    rounding, size = _rounding(columns, r, evaluation.point, evaluation.square, unit)
     rank, free_count = _rank(factor, free)
     model = Model(
         factor,
@@ -69,7 +70,7 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
         rounding,
         size,
         evaluation.square,
-        evaluation.unit,
+        unit,
     )
     return model, jnp.sqrt(squares) if weight is None else weight * jnp.sqrt(squares)
 
@@ -78,6 +79,12 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
 def _gram(columns: Array) -> Array:
     """Returns J'J, (n, n, L)."""
     return symmetric(len(columns), lambda i, j: total(columns[i] * columns[j]))
+
+
+def _gram_in_units(columns: Array, whole: Array) -> Array:
+    """Returns J'J of columns that are multiplied by `whole`, (n, L), which is 1 almost always."""
+    scaled = lambda _: _gram(columns * whole[:, None])  # noqa: E731
+    return jax.lax.cond(jnp.any(whole != 1), scaled, lambda _: _gram(columns), None)
 
 
 @kernel
@@ -115,11 +122,13 @@ def _rank(factor: Array, free: Array) -> tuple[Array, Array]:
 
 
 @kernel
-def _rounding(columns: Array, r: Array, x: Array, square: Array) -> tuple[Array, Array]:
+def _rounding(columns: Array, r: Array, x: Array, square: Array, unit: Array | None) -> tuple[Array, Array]:
     """Returns the rounding error of |r|^2, and |s|^2 with s_i = sum_j |J_ij x_j|."""
+    x = x if unit is None else x / unit
     sizes = sum((jnp.abs(columns[j] * x[j]) for j in range(1, len(x))), jnp.abs(columns[0] * x[0]))
     eps = jnp.finfo(r.dtype).eps
     size = total(sizes * sizes)
     # In shares of |r|, so that no fourth powers of the residuals' unit are formed.
-    share = r * jnp.where(square > 0, jax.lax.rsqrt(square), 0)
+    inverse = jnp.where(square > 0, jax.lax.rsqrt(square), 0)
+    share = r * (inverse if unit is None else inverse / unit)
     return 2 * eps * jnp.sqrt(square * total((share * sizes) ** 2)) + eps * square, size
