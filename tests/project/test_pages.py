@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
-from documentation import blocks, reference
+from docs.build_site import blocks, reference
 
 pytest.importorskip("matplotlib")
 

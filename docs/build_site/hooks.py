@@ -13,9 +13,9 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from documentation import blocks, gallery, reference
+from docs.build_site import blocks, gallery, reference
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The folders whose pages' code is run. The design quotes code that is no program.
 RUN = ("index.md", "tutorial/", "how-to/", "explanation/")
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}

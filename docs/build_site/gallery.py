@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = EXAMPLES.parent
 # The written page -> the example about the same thing; other pages have the name of their example.
 ABOUT = {
