@@ -1,4 +1,4 @@
-"""What `make release-check` runs with the installed wheel, outside the tree: the package is whole, the README runs."""
+"""What `make release-check` runs with the installed wheel, outside of the tree: is it whole, does the README run."""
 
 import importlib.metadata
 import re
