@@ -43,20 +43,17 @@ def clearances(angles):
     return jnp.concatenate([jnp.sum(gap**2, axis=1) - RADIUS**2, last[:, 1]])
 
 
-CONSTRAINTS = [{"type": "eq", "fun": misses}, {"type": "ineq", "fun": clearances}]
-
-
 # %% All targets at once
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Poses of an arm around an obstacle.")
     parser.add_argument("--short", action="store_true", help="20 targets instead of 2,000")
     parser.add_argument("--output", type=Path, help="a folder for arm.png")
     options = parser.parse_args(arguments)
-    side = np.linspace(0, 1, 20 if options.short else 2000)
-    targets = np.stack([1.2 + 0.9 * side, 1.4 - 1.1 * side], axis=1)
+    targets = np.linspace([1.2, 1.4], [2.1, 0.3], 20 if options.short else 2000)
     starts = np.array([[2.2, -0.8, -0.8, -0.4], [0.2, 0.5, 0.3, 0.2], [1.5, -0.6, -0.6, 0.3], [0.7, 0.6, -0.8, 0.3]])
     x0 = np.broadcast_to(starts, (len(targets), *starts.shape))
-    result = jc.minimize_many(bending, x0, (targets,), constraints=CONSTRAINTS, bounds=(-2.5, 2.5), starts=len(starts))
+    constraints = [{"type": "eq", "fun": misses}, {"type": "ineq", "fun": clearances}]
+    result = jc.minimize_many(bending, x0, (targets,), constraints=constraints, bounds=(-2.5, 2.5), starts=len(starts))
     least, miss = jax.vmap(clearances)(result.x).min(), jnp.abs(jax.vmap(misses)(result.x, targets)).max()
     print(f"{result.success.sum()} of {len(targets)} reached; least clearance {least:.1e}, largest miss {miss:.1e}")
     if options.output:
@@ -69,8 +66,7 @@ def draw(folder, result, targets):
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 5))
-    turn = np.linspace(0, 2 * np.pi, 200)
-    axes.fill(*(DISC[:, None] + RADIUS * np.stack([np.cos(turn), np.sin(turn)])), color="tab:gray")
+    axes.fill(*(DISC[:, None] + RADIUS * np.stack([np.cos(t := np.linspace(0, 7, 200)), np.sin(t)])), color="tab:gray")
     for k in np.flatnonzero(result.success)[np.linspace(0, int(result.success.sum()) - 1, 9).astype(int)]:
         axes.plot(*np.asarray(joints(result.x[k])).T, marker="o", markersize=3)
     axes.plot(*targets.T, ":", color="black")
