@@ -90,9 +90,9 @@ class LevenbergMarquardt(Method):
         new_model, column_lengths = modelled(evaluation, box)
         finite = jnp.isfinite(evaluation.value) & all_finite(evaluation.gradient) & all_finite(column_lengths)
         finite &= box.finite(old.trial, evaluation.gradient) if box.is_bounded else True
-        unit, known = evaluation.unit, state.model.unit
-        ratio = None if unit is None or known is None else _ratio(unit, known)
-        actual = _actual_fall(state.root, evaluation.root, known)
+        unit = state.model.unit
+        ratio = None if evaluation.unit is None or unit is None else _ratio(evaluation.unit, unit)
+        actual = _actual_fall(state.root, evaluation.root, unit)
         judgement = _judged(state, actual, finite, evaluation.value)
         accepted = judgement.accepted
         at = old.moved(accepted, evaluation)

@@ -156,8 +156,7 @@ def linearized_in_lanes(function: Callable, args: PyTree, x: Array) -> tuple[Lin
     def in_units(_: None) -> tuple[Array, Array, Array, Array]:
         unit, column_unit = (jnp.where(outside, size, 1) for size in _units(columns, r, root, x))
         products = _products(columns / (unit * column_unit)[:, None], r / unit, root / unit)
-        inside = (jnp.where(outside, new, old) for new, old in zip(products, (correlation, square), strict=True))
-        return unit, column_unit, *inside
+        return unit, column_unit, jnp.where(outside, products[0], correlation), jnp.where(outside, products[1], square)
 
     def as_is(_: None) -> tuple[Array, Array, Array, Array]:
         return jnp.ones_like(square), jnp.ones_like(x), correlation, square

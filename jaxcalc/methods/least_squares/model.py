@@ -46,7 +46,7 @@ def modelled(evaluation: Linearization, box: Box) -> tuple[Model, Array]:
     columns, r = evaluation.jacobian, evaluation.residual
     free = box.free(evaluation.point, evaluation.gradient)
     unit, weight = evaluation.unit, evaluation.column_unit
-    whole = None if unit is None else 1 / (unit * weight)
+    whole = None if unit is None or weight is None else 1 / (unit * weight)
     if len(columns) <= MOST_UNROLLED:
         gram = _gram(columns) if whole is None else _gram_in_units(columns, whole)
         squares = jnp.stack([gram[k, k] for k in range(len(gram))])
