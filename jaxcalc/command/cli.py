@@ -16,10 +16,10 @@ import numpy as np
 
 from jaxcalc import plots, problems
 from jaxcalc._version import __version__
-from jaxcalc.command import calculator, demo, digit_comparison, streams
+from jaxcalc.command import calculator, demo, digit_comparison, maps, streams
 from jaxcalc.command.page import page
 from jaxcalc.core.platform import device_name
-from jaxcalc.engine.status import Status
+from jaxcalc.engine.status import Status, is_success
 from jaxcalc.network.comparison import Comparison
 from jaxcalc.network.data import Split, digits
 from jaxcalc.network.data import mnist as mnist_files
@@ -34,6 +34,7 @@ NO_BENCHMARKS = (
     "The benchmarks are not part of the installed package. Run this command in a checkout that is installed with "
     'pip install -e ".[bench]".'
 )
+MOST_PIXELS = 192  # a side of the demo's maps
 MISSING = 'The jaxcalc command needs typer and rich: pip install "jaxcalc[cli]"'
 
 
@@ -82,9 +83,9 @@ def application() -> "Typer":
         ] = Path("jaxcalc-demo"),
         resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of the breast-cancer study.")] = 20_000,
         grid: Annotated[int, typer.Option(min=2, help="Starts along each side of the picture of basins.")] = 512,
-        seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples and of the noise.")] = 0,
     ) -> None:
-        """A textbook's examples, the bootstrap of a real study, and a picture of basins of attraction."""
+        """A textbook's examples, the bootstrap of a real study, maps of pixels, a picture of basins of attraction."""
         jax.config.update("jax_enable_x64", True)
         console, began = Console(), time.perf_counter()
         try:
@@ -92,6 +93,7 @@ def application() -> "Typer":
             output.mkdir(parents=True, exist_ok=True)
             _worked_examples(console, output)
             _bootstrap(console, output, study, resamples, seed)
+            _maps(console, output, min(grid, MOST_PIXELS), seed)
             _basins(console, output, grid)
             _network(console, output)
         except ImportError as error:
@@ -283,6 +285,22 @@ def _bootstrap(console: "Console", output: Path, study: demo.Study, resamples: i
         resampled=result.resampled,
         status=result.status,
     )
+
+
+def _maps(console: "Console", output: Path, side: int, seed: int) -> None:
+    """Fits a decay to each pixel of a stack of pictures, prints speed and coverage, and saves the maps."""
+    console.rule("From a stack of pictures to maps with errors")
+    result = maps.decay_maps(side, seed)
+    count = result.truth.size
+    console.print(
+        f"{count:,} decays of {len(maps.TIMES)} points, one for each pixel, in {result.seconds:.2f} s, "
+        f"{count / result.seconds:,.0f} a second; the first call took {result.compile_seconds:.1f} s more."
+    )
+    _print_statuses(console, result.status)
+    console.print(f"The true rate lies in the 95 % interval of {100 * result.covered:.1f} % of the pixels.")
+    failed = ~is_success(result.status).reshape(result.truth.shape)
+    axes = plots.parameter_maps(result.fitted, names=maps.PARAMETERS, failed=failed)
+    _save(console, figure_of(axes[0]), output / "maps.png")
 
 
 def _basins(console: "Console", output: Path, grid: int) -> None:

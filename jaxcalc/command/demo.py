@@ -197,15 +197,15 @@ def bootstrap(study: Study, resamples: int, seed: int) -> Bootstrap:
         return minimize_many(logistic_cost, starts, own, shared=(signed_design,), gtol=BOOTSTRAP_GTOL)
 
     first = draw()
-    compile_seconds = _timed(fit, first)[1]
+    compile_seconds = timed(fit, first)[1]
     # SciPy's fits are spread over the chunks, so that other work of the machine slows both alike.
     again = iter(np.array_split(first[: min(SCIPY_FITS, resamples)], -(-resamples // size)))
     results, seconds, scipy_results, scipy_seconds = [], 0.0, [], 0.0
     for rows in chunks(resamples, size, "bootstrap", "fits"):
-        result, elapsed = _timed(fit, draw() if rows.start else first)
+        result, elapsed = timed(fit, draw() if rows.start else first)
         results.append((result.x, result.status))
         seconds += elapsed
-        scipy_result, elapsed = _timed(scipy_loop, np.asarray(signed_design), next(again), np.asarray(estimate))
+        scipy_result, elapsed = timed(scipy_loop, np.asarray(signed_design), next(again), np.asarray(estimate))
         scipy_results.extend(scipy_result)
         scipy_seconds += elapsed
     resampled, status = (np.concatenate(field)[:resamples] for field in zip(*results, strict=True))
@@ -260,10 +260,10 @@ def himmelblau_basins(grid: int) -> Basins:
         # The last chunk is filled up with the last start: chunks of one shape share one program.
         return minimize_many(HIMMELBLAU.fun, starts[np.minimum(np.arange(first, first + size), len(starts) - 1)])
 
-    compile_seconds = _timed(solve, 0)[1]
+    compile_seconds = timed(solve, 0)[1]
     results, seconds = [], 0.0
     for rows in chunks(len(starts), size, "basins", "starts"):
-        result, elapsed = _timed(solve, rows.start)
+        result, elapsed = timed(solve, rows.start)
         results.append((result.x, result.status))
         seconds += elapsed
     x, status = (np.concatenate(field)[: len(starts)] for field in zip(*results, strict=True))
@@ -290,7 +290,7 @@ def chunks(count: int, size: int, name: str, unit: str) -> Iterator[range]:
             progress.update(len(rows))
 
 
-def _timed(run: Callable, *inputs: Any) -> tuple[Any, float]:
+def timed(run: Callable, *inputs: Any) -> tuple[Any, float]:
     """Returns run(*inputs), once it is computed, and the seconds that it took."""
     began = time.perf_counter()
     return jax.block_until_ready(run(*inputs)), time.perf_counter() - began

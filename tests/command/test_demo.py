@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcalc import __version__, plots
-from jaxcalc.command import cli, demo
+from jaxcalc.command import cli, demo, maps
 
 typer_testing = pytest.importorskip("typer.testing")
 pytest.importorskip("matplotlib")
@@ -44,13 +44,23 @@ def test_the_demo_prints_and_saves_what_it_promises(command, tmp_path):
     assert f"Converged: {RESAMPLES} of {RESAMPLES} ({RESAMPLES} SUCCESS)" in result.output
     assert "Converged: 256 of 256 (256 SUCCESS)" in result.output
     assert "fits per second" in result.output
+    assert "256 decays of 20 points" in result.output
     assert "Largest difference between the two's estimates" in result.output
     assert result.output.rstrip().endswith(str(folder.resolve()))
     assert is_a_picture(folder / "descent.png")
     assert is_a_picture(folder / "basins.png")
+    assert is_a_picture(folder / "maps.png")
     saved = np.load(folder / "bootstrap.npz")
     assert saved["resampled"].shape == (RESAMPLES, 7)
     assert list(saved["names"]) == ["intercept", *demo.FEATURES]
+
+
+def test_the_maps_and_their_errors_are_true():
+    result = maps.decay_maps(24, seed=0)
+    assert (result.status == 0).all()
+    deviation = (result.fitted[..., 1] - result.truth) / result.fitted[..., 2]
+    assert 0.9 < deviation.std() < 1.1
+    assert 0.92 < result.covered < 0.98
 
 
 def test_version(command):

@@ -106,7 +106,8 @@ class ConstrainedResult(OptimizeResult):
 ERROR_SHARE = {8: (1e-3, 1e-9), 4: (1e-1, 1e-5)}
 # SUCCESS asks for this share of the violation that is allowed.
 VIOLATION_SHARE = 0.1
-# Once the method has stalled, conditions that hold up to this share of the largest multiplier are as good as they get.
+# Once the method has stalled, conditions that hold up to this share of their terms are as good as they get: of the
+# gradients that add up to zero, and of the largest multiplier.
 PRECISION = {8: 1e-6, 4: 1e-3}
 
 
@@ -165,8 +166,9 @@ class ConstrainedFamily(Family):
         feasible = kkt.violation <= VIOLATION_SHARE * memory.most_violation
         solved = (memory.whole_error <= jnp.maximum(share * tolerances.gtol, least)) & feasible
         solved &= (kkt.optimality <= tolerances.gtol) & (kkt.product <= tolerances.gtol)
-        near = PRECISION[size] * kkt.largest
-        spent = at.stalled & (kkt.violation <= memory.most_violation) & (kkt.optimality <= near) & (kkt.product <= near)
+        exact = PRECISION[size]
+        spent = at.stalled & (kkt.violation <= memory.most_violation)
+        spent &= (kkt.optimality <= exact * kkt.terms) & (kkt.product <= exact * kkt.largest)
         return [
             (Status.SUCCESS, solved),
             (Status.INFEASIBLE, memory.infeasible),

@@ -242,6 +242,7 @@ class Kkt(NamedTuple):
     violation: Array  # (L,) the largest violation of a constraint
     product: Array  # (L,) the largest product of an inequality and its multiplier
     largest: Array  # (L,) the largest multiplier, at least 1
+    terms: Array  # (L,) the largest component of |gradient| + |J|'|multipliers|, whose signed sum is zero at a solution
 
 
 @kernel
@@ -258,17 +259,18 @@ def kkt(point: Point, duals: Duals, units: Units, box: Box, worst: Array) -> Kkt
     is_equality = jnp.arange(len(duals.y))[:, None] < equalities
     y = jnp.where(is_equality, duals.y, jnp.maximum(duals.y, 0))
     transposed = transposed_product(point.jacobian, y)
+    terms = jnp.abs(point.gradient) + transposed_product(jnp.abs(point.jacobian), jnp.abs(y))
     lower, upper = box if box.is_bounded else (jnp.full_like(point.x, -jnp.inf), jnp.full_like(point.x, jnp.inf))
     return _kkt(
-        point.x, point.gradient - transposed, y, point.constraints, duals.lower + duals.upper, units, lower, upper,
-        worst, is_equality,
+        point.x, point.gradient - transposed, terms, y, point.constraints, duals.lower + duals.upper, units, lower,
+        upper, worst, is_equality,
     )  # fmt: skip
 
 
 @kernel
 def _kkt(
-    x: Array, reduced: Array, y: Array, constraints: Array, of_bounds: Array, units: Units, lower: Array, upper: Array,
-    worst: Array, is_equality: Array,
+    x: Array, reduced: Array, terms: Array, y: Array, constraints: Array, of_bounds: Array, units: Units, lower: Array,
+    upper: Array, worst: Array, is_equality: Array,
 ) -> Kkt:  # fmt: skip
     scale = units.value * units.scale
     reduced = reduced / scale
@@ -277,4 +279,4 @@ def _kkt(
     product = max_norm(jnp.where(is_equality, 0, multipliers * jnp.maximum(constraints, 0) / units.constraints))
     bound = jnp.where(jnp.isfinite(lower) | jnp.isfinite(upper), reduced, 0)
     largest = jnp.maximum(jnp.maximum(1, max_norm(multipliers)), max_norm(of_bounds / scale))
-    return Kkt(multipliers, bound, max_norm(projected), worst, product, largest)
+    return Kkt(multipliers, bound, max_norm(projected), worst, product, largest, max_norm(terms / scale))

@@ -160,7 +160,7 @@ class InteriorPoint(Method):
             tiny=counter,
             error=full(of=jnp.inf),
             whole_error=full(of=jnp.inf),
-            kkt=Kkt(full(m), full(n), full(of=jnp.inf), full(of=jnp.inf), full(of=jnp.inf), one),
+            kkt=Kkt(full(m), full(n), full(of=jnp.inf), full(of=jnp.inf), full(of=jnp.inf), one, one),
             most_violation=full(),
             infeasible=never,
             unbounded=never,
