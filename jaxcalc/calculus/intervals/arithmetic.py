@@ -39,6 +39,10 @@ class Equality(Interval):
     """
 
 
+class Unknown(Equality):
+    """What an operation without an extension returns, or what was computed of that: nobody knows where it changes."""
+
+
 class Breaks(list):
     """Boolean arrays: whether each operation may fail to be analytic somewhere on its intervals.
 

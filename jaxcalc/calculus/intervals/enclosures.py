@@ -21,7 +21,9 @@ from jaxcalc.calculus.intervals.arithmetic import (
     EXTENSIONS,
     EXTENSIONS_OF_EQUAL_OPERANDS,
     Breaks,
+    Equality,
     Interval,
+    Unknown,
     less_or_equal,
     round_outward,
     select,
@@ -124,22 +126,38 @@ def _extended(equation: Any, operands: list, producers: dict, read: Callable, br
     if extreme is not None:
         return [equals_extreme(extreme, *map(read, operands_of_extreme(equation, extreme)))]
     equal = len(equation.invars) == 2 and equation.invars[0] is equation.invars[1]
+    if not breaks.partial or equation.primitive.name in CALLS | {"scan", "cond"}:
+        return extended(equation.primitive, equation.params, operands, equal, breaks)
+    return _of_partial(equation, operands, equal, breaks)
+
+
+def _of_partial(equation: Any, operands: list, equal: bool, breaks: Breaks) -> list:
+    """Returns the results of one operation, which are `Unknown` if it has no extension or works on what is unknown.
+
+    Of what may be any number nobody knows whether it passes a place where an operation jumps; the truth values beside
+    it still jump where they change.
+    """
+    found: Breaks = Breaks(partial=True)
+    intervals = list(map(_as_interval, operands))
+    unknown, has_extension = any(isinstance(operand, Unknown) for operand in operands), True
     try:
         if _is_complex(equation):
             raise NoEnclosure(f"{equation.primitive.name} of complex numbers")
-        return extended(equation.primitive, equation.params, operands, equal, breaks)
+        results = extended(equation.primitive, equation.params, operands, equal, found)
     except NoEnclosure:
-        if not breaks.partial:
-            raise
         avals = [var.aval for var in equation.outvars]
-        intervals = list(map(_as_interval, operands))
-        return unbounded(equation.primitive.name, equation.params, intervals, avals, breaks)
+        results = unbounded(equation.primitive.name, equation.params, intervals, avals, found)
+        has_extension = False
+    switches = found.switches
+    if unknown and equation.primitive.name != "select_n":
+        switches = [x.lo != x.hi for x in intervals if x.lo.dtype == bool and not isinstance(x, Equality)]
+    for switch in switches:
+        breaks.switch(switch)
+    return [Unknown(*_as_interval(result)) for result in results] if unknown or not has_extension else results
 
 
 def _is_complex(equation: Any) -> bool:
-    """Returns whether an operation that is no call has complex operands or results."""
-    if equation.primitive.name in CALLS | {"scan", "cond"}:
-        return False
+    """Returns whether an operation has complex operands or results."""
     return any(jnp.issubdtype(var.aval.dtype, jnp.complexfloating) for var in (*equation.invars, *equation.outvars))
 
 
@@ -271,6 +289,8 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
     breaks.append(broken)
     if any(switches):
         breaks.switches.append(switched)
+    if any(isinstance(operand, Unknown) for operand in operands):
+        return [Unknown(*_as_interval(result)) for result in (*last, *rows)]
     return [*last, *rows]
 
 
