@@ -1,7 +1,7 @@
 """The lasso: regressions whose small coefficients become exactly 0, a whole path of penalties at once.
 
-|w| has no derivative at 0. But w = u - v with u, v >= 0 has the penalty u + v, which is smooth, and bounds are all that
-it takes. Run it with `python examples/lasso.py`.
+|w| has no derivative at 0. `jc.l1` tells the solver so: it splits w = u - v with u, v >= 0, and |w| is u + v.
+Run it with `python examples/lasso.py`.
 """
 
 import argparse
@@ -29,20 +29,19 @@ truth = np.array([3.0, -2.0, 1.0, 0.5] + [0.0] * 8)
 y = X @ truth + generator.normal(0, 1.0, 100)
 
 
-# %% x holds u and v. The penalty is each problem's own, the data are shared.
-def cost(x, penalty, X, y):
-    u, v = x[:12], x[12:]
-    return jnp.mean((X @ (u - v) - y) ** 2) / 2 + penalty * jnp.sum(u + v)
+# %% A penalty is each problem's own: a column of numbers. The data are shared.
+def cost(w, X, y):
+    return jnp.mean((X @ w - y) ** 2) / 2
 
 
 penalties = np.geomspace(3.0, 0.003, 20 if options.short else 100)
-starts = np.zeros((len(penalties), 24))
-path = jc.minimize_many(cost, starts, (penalties,), shared=(X, y), bounds=(0.0, None))
+starts = np.zeros((len(penalties), 12))
+path = jc.minimize_many(cost, starts, shared=(X, y), terms=jc.l1(penalties[:, None]))
 print(path.message)
-w = np.asarray(path.x[:, :12] - path.x[:, 12:])
+w = np.asarray(path.x)
 
 # %% The conditions of optimality: |slope| equals the penalty where w is not 0, and is at most the penalty where w is 0.
-slope = np.abs(X.T @ (w @ X.T - y).T / len(y)).T
+slope = np.abs(path.jac)  # of the cost without the penalty
 print(f"largest violation of the conditions: {np.maximum(slope - penalties[:, None], 0).max():.1e}")
 print("penalty   coefficients that are not 0")
 for k in range(0, len(penalties), len(penalties) // 5):

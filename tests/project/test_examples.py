@@ -138,7 +138,7 @@ def test_lasso(run):
     assert names["path"].success.all()
     w, penalties, slope = names["w"], names["penalties"], names["slope"]
     assert (slope <= penalties[:, None] + 1e-4).all()
-    held = np.abs(w) > 1e-6
+    held = w != 0
     np.testing.assert_allclose(slope[held], np.broadcast_to(penalties[:, None], w.shape)[held], atol=1e-4)
     assert not held[0].any()
     assert held[-1, :4].all()
