@@ -148,6 +148,8 @@ def _numbers(name: str, value: Any) -> Array:
             raise ValueError(f"{name} is no array: {error}. {PAD}") from None
         if value.dtype == object:
             raise ValueError(f"{name} holds objects, not numbers, or has rows of different lengths. {PAD}")
+        if value.dtype.kind not in "biufc":
+            raise TypeError(f"{name} has dtype {value.dtype}; it must hold numbers.")
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
