@@ -127,7 +127,9 @@ def _outlook(method: Method, first: Array, before: Iterate, at: Iterate, share: 
     """
     changes = [jnp.sum(jnp.abs(one.gradient * one.x), axis=0) for one in (before, at)]
     settled, spent = _compared(at.nit, at.promise, changes[1], first, at.value, share)
-    idle = _idle(at.nit > before.nit, first, before.value, at.value, *changes)
+    # What a method promises that does not compare variables says little, so its gradient has to be small beside f.
+    fall = first - at.value if method.compares_variables else jnp.zeros_like(at.value)
+    idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
     if not method.compares_variables:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
     done = spent & (at.stalled | idle)
@@ -135,13 +137,13 @@ def _outlook(method: Method, first: Array, before: Iterate, at: Iterate, share: 
 
 
 @kernel
-def _idle(moved: Array, first: Array, old_value: Array, value: Array, old_change: Array, change: Array) -> Array:
+def _idle(moved: Array, fall: Array, old_value: Array, value: Array, old_change: Array, change: Array) -> Array:
     """Returns where a step has lowered neither the value nor the relative gradient, which is small, (L,).
 
     A step is accepted although f has not fallen where rounding may hide its fall. Where no fall of its size can be
     represented, such steps lead from one of the nearest points of the minimum to another, without end.
     """
-    return moved & (value >= old_value) & (change >= old_change) & _is_small(change, value, first - value)
+    return moved & (value >= old_value) & (change >= old_change) & _is_small(change, value, fall)
 
 
 def _is_small(change: Array, value: Array, fall: Array) -> Array:
