@@ -294,7 +294,7 @@ def in_form_of(name: str, side: Any, missing: float, x0: Any, batch: bool) -> An
             fits = jnp.broadcast_shapes(bound.shape, shape) == shape
         except ValueError:
             fits = False
-        if not fits or jnp.iscomplexobj(bound):
+        if not fits or (bound.dtype.kind not in "biuf" and not jnp.issubdtype(bound.dtype, jnp.floating)):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} has shape {bound.shape} and dtype {bound.dtype}; it must be real "
                 f"and broadcast against x, which has shape {x.shape}."

@@ -130,9 +130,9 @@ def minimize(
         scale=scales("", scale, x0, batch=False),
         tolerances=tolerances("", None, **given),
     )
-    fun, problem, back = split(fun, problem, terms, has_aux=has_aux, batch=False, starts=None)
+    whole, problem, back = split(fun, problem, terms, has_aux=has_aux, batch=False, starts=None)
     options, calls = _options(history, has_aux, unconverged), as_scipy_calls(callback)
-    return back(solve_one(fun, problem, options, calls and (lambda result: calls(back(result)))))
+    return back(solve_one(whole, problem, options, calls and (lambda result: calls(back(result)))))
 
 
 def minimize_many(

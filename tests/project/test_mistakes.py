@@ -379,6 +379,18 @@ ValueError: there is no method 'lmm'; there are 'levenberg_marquardt'.
 >>> jc.curve_fit(line, t, t, [1.0, 1.0], bounds=([0, 0, 0], [1, 1, 1]))
 ValueError: bounds[0] has shape (3,) and dtype float64; it must be real and broadcast against x, which has shape (1, 2).
 
+## l1
+>>> jc.minimize(total, x2, terms=0.1)
+TypeError: terms is what jaxcalc.l1(penalty) returns, or a list of that; it is a float.
+>>> jc.minimize(total, x2, terms=jc.l1(-0.1))
+ValueError: the penalty of l1 must be at least 0 and finite; it is -0.1.
+>>> jc.minimize(total, x2, terms=jc.l1([1.0, 2.0, 3.0]))
+ValueError: the penalty of l1 has shape (3,) and dtype float64; it must be real and broadcast against x, which has shape (2,).
+>>> jc.minimize(total, x2, terms=jc.l1(math.inf))
+ValueError: the penalty of l1 must be at least 0 and finite; it is inf.
+>>> jc.minimize_many(total, jnp.ones((2, 2)), terms=jc.l1("a"))
+ValueError: the penalty of l1 has shape () and dtype <U1; it must be real and broadcast against x, which has shape (2, 2).
+
 ## standard_errors
 >>> jc.standard_errors(x2, total)
 TypeError: result is what minimize or minimize_many returned, not a ndarray.
@@ -463,7 +475,7 @@ ValueError: workers must be a whole number of at least 1, but is 0.
 >>> jc.least_squares_stream(misfit, (table, t), memory())
 ValueError: args[0] holds 8 problems, but x0 holds 4. What all problems have in common goes into shared.
 >>> jc.least_squares_stream(misfit, 'no/such/file.npy', memory())
-TypeError: problems is an array (N, ...) of starts, a tuple (x0, args), a mapping with the entry 'x0', or a function chunk(start, stop) -> (x0, args); x0 is a str, which cannot be sliced by problem.
+TypeError: problems is an array (N, ...) of starts, a tuple (x0, args), a mapping or a table with the entry 'x0', or a function chunk(start, stop) -> (x0, args); x0 is a str, which cannot be sliced by problem.
 
 ## curve_fit_stream
 >>> jc.curve_fit_stream(3.0, (table, rows), memory(), xdata=t)
