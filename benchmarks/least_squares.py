@@ -56,11 +56,11 @@ def spots(side: int, count: int) -> Workload:
 
 
 WORKLOADS = (
-    spots(5, 131_072),
-    spots(8, 65_536),
-    spots(15, 16_384),
-    Workload("biexponential", biexponential, (np.linspace(0, 6, 64),), np.array([3.0, 0.4, 2.0, 3.0]), 0.01, 32_768),
-    Workload("logistic", logistic, (np.linspace(-3, 3, 12),), np.array([1.0, 5.0, 0.5, 2.0]), 0.1, 131_072),
+    spots(5, 65_536),
+    spots(8, 32_768),
+    spots(15, 8_192),
+    Workload("biexponential", biexponential, (np.linspace(0, 6, 64),), np.array([3.0, 0.4, 2.0, 3.0]), 0.01, 16_384),
+    Workload("logistic", logistic, (np.linspace(-3, 3, 12),), np.array([1.0, 5.0, 0.5, 2.0]), 0.1, 65_536),
 )
 
 
@@ -166,7 +166,7 @@ def _measure(entry: Entry, work: Workload, dtype: Any, name: str, quick: bool) -
     calls: dict[str, Callable] = {"jaxcalc": lanes(work, data), f"Optimistix LM, blocks of {BLOCK}": blocks}
     if work is WORKLOADS[0]:
         calls |= {"Optimistix LM, vmap": optimistix_lm(work, data, None), "SciPy curve_fit": scipy_loop(few)}
-    timings, results = interleaved(calls, 1 if quick else 5)
+    timings, results = interleaved(calls, 1 if quick else 3)
     fitted = {who: few if who.startswith("SciPy") else data for who in calls}
     rows = {who: _row(who, timings[who], results[who], work, fitted[who]) for who in calls}
     entry.rows += [row.of(f"{work.name}, {name}") for row in rows.values()]

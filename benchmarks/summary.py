@@ -10,8 +10,8 @@ from benchmarks import markdown
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
-# The entries with peers, in the order of the README.
-ENTRIES = ("rosenbrock", "stragglers", "least_squares", "objective_cost")
+# The entries of one workload with peers, in the order of the README.
+ENTRIES = ("rosenbrock", "stragglers")
 LOOP = "scipy, loop"
 
 
