@@ -11,7 +11,7 @@ import functools
 import linecache
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,13 @@ class Traced:
 
     def __call__(self, *inputs: Any) -> Any:
         """Evaluates the trace."""
-        outputs = jax.core.eval_jaxpr(self._closed.jaxpr, self._closed.consts, *jax.tree.leaves(inputs))
-        return jax.tree.unflatten(self._output, map(jnp.asarray, outputs))
+        return evaluated(self._closed.jaxpr, self._closed.consts, jax.tree.leaves(inputs), self._output)
+
+
+def evaluated(jaxpr: Any, constants: Sequence[Any], inputs: Sequence[Any], output: Any) -> Any:
+    """Returns what a jaxpr computes of flat inputs, as arrays in the structure `output`."""
+    # An output that is a constant is no array yet.
+    return jax.tree.unflatten(output, map(jnp.asarray, jax.core.eval_jaxpr(jaxpr, constants, *inputs)))
 
 
 def explained(fun: Callable) -> Callable:

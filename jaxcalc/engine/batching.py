@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.shards import type_of_one, varying_axes, varying_over
-from jaxcalc.core.tracing import own_promotion
+from jaxcalc.core.tracing import evaluated, own_promotion
 from jaxcalc.engine.problem import Problem
 
 PyTree = Any
@@ -38,8 +37,7 @@ class ClosedFunction:
             arrays = [next(args if is_own else shared) for is_own in own]
             count = len(arrays) - self._constants
             inputs = [*jax.tree.leaves(x), *arrays[:count]]
-            outputs = jax.core.eval_jaxpr(self._jaxpr, arrays[count:], *inputs)
-            return jax.tree.unflatten(self._output, map(jnp.asarray, outputs))  # a constant is no array yet
+            return evaluated(self._jaxpr, arrays[count:], inputs, self._output)
 
         return fun
 

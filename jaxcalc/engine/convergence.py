@@ -86,9 +86,9 @@ def _decided(
     There is no success where x is about to be left along negative curvature.
 
     Args:
-        family: See `outcome`; with method and lane.
-        method: See family.
-        lane: See family.
+        family: As in `outcome`.
+        method: As in `outcome`.
+        lane: As in `outcome`.
         first: The value at the start, (L,).
         old: Where the method stood before the step.
         state: The method's state after the step.
