@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import jax.numpy as jnp
+
+import jaxcalc as jc
 from benchmarks import markdown, summary
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +20,23 @@ def test_the_code_runs_and_says_what_it_says(capsys):
     assert many.startswith("5000 of 5000 SUCCESS: the largest component of the gradient is at most gtol")
     assert slope == "[-0.25 -0.25]"
     assert points == "[0.381966 1.5      2.618034] ['minimum', 'maximum', 'minimum'] True"
+
+
+def test_numbers_that_the_readme_once_showed_still_hold():
+    quartic = lambda x: x * (x - 1) * (x - 2) * (x - 3)  # noqa: E731
+    assert f"{float(jc.minimize(quartic, 1.25, gtol=1e-10).x):.11f}" == "0.38196601125"
+    t, units = jnp.linspace(0.0, 3_000.0, 50), jnp.array([1.0, 1e-3])
+    decay = lambda p, t, y: jnp.mean((p[0] * jnp.exp(-p[1] * t) - y) ** 2)  # noqa: E731
+    data, bounds = (t, 1.2 * jnp.exp(-2e-3 * t)), (0.0, jnp.array([jnp.inf, 0.01]))
+    fit = jc.minimize(decay, jnp.array([0.5, 5e-3]), data, bounds=bounds, scale=units)
+    assert str(fit.x.round(6)) == "[1.2   0.002]"
+    gradient = jc.gradient(lambda v: v[0] ** 2 * v[1] + v[0] * v[1] * v[2] + v[2] ** 2)
+    assert str(gradient(jnp.array([1.0, 2.0, 3.0]))) == "[10.  4.  8.]"
+    bell = jc.integrate(lambda x, width: jnp.exp(-((x / width) ** 2)), -jnp.inf, jnp.inf, 2.0)
+    assert f"{float(bell.value):.10f}" == "3.5449077018"
+    points = jc.critical_points(quartic, -jnp.inf, jnp.inf)
+    assert (round(points.infimum, 6), points.supremum, points.certain) == (-1.0, float("inf"), True)
+    assert jc.certify(lambda v: v[0] ** 2 - v[1] ** 2, jnp.zeros(2)).kind_name == "saddle"
 
 
 def test_pixels_become_maps_with_errors_in_fifteen_lines():
