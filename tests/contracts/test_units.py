@@ -107,3 +107,18 @@ def test_no_success_at_a_start_whose_relative_gradient_is_large():
     start = jnp.asarray(x0 * u, jnp.float32)
     result = jc.minimize_many(in_units(fun), start, arguments, method="conjugate_gradient")
     assert (result.nit > 0)[np.asarray(result.success)].all()
+
+
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "trust_region"])
+def test_a_start_that_is_almost_zero_is_no_unit(method):
+    """A variable that starts at 3e-17, the zero of a `linspace`, is as free to move as its neighbours."""
+
+    def fun(x):
+        return jnp.sum(jnp.cosh(x - 1)) + 0.1 * jnp.sum((x[1:] - x[:-1]) ** 2)
+
+    x0 = np.random.default_rng(0).normal(size=(20, 30))
+    x0[:, ::4] *= 10 ** np.random.default_rng(1).uniform(-17, -3, (20, 8))
+    result = jc.minimize_many(fun, x0, method=method)
+    assert result.success.all()
+    np.testing.assert_allclose(result.x, 1, atol=1e-3)
+    assert np.median(result.nfev) <= 120
