@@ -122,3 +122,15 @@ def test_a_start_that_is_almost_zero_is_no_unit(method):
     assert result.success.all()
     np.testing.assert_allclose(result.x, 1, atol=1e-3)
     assert np.median(result.nfev) <= 120
+
+
+def test_single_precision_resolves_variables_of_small_units():
+    """What is lost beside the largest curvature is measured in a variable's own unit: no crawl, 601 steps before."""
+
+    def fun(x):
+        return 0.5 * jnp.sum(jnp.arange(1, 4, dtype=x.dtype) * (x - 1) ** 2)
+
+    start = jnp.array([-1.7e-16, 1.02, -8.4e-7], jnp.float32)
+    result = jc.minimize(fun, start, method="trust_region")
+    assert result.success and result.nfev <= 30
+    np.testing.assert_allclose(result.x, 1, atol=1e-5)

@@ -60,6 +60,7 @@ def solve_subproblem(B: Array, g: Array, radius: Array, shift: Array) -> tuple[A
     def turn(carry):
         count, bracket = carry
         factor, positive = cholesky(B, bracket.shift)
+        positive &= (bracket.shift > 0) | _is_regular(B, factor)
         w = solve_lower(factor, -g)
         s = solve_upper(factor, w)
         q, v = solve_lower(factor, s), longest_solution(factor)
@@ -80,6 +81,16 @@ def solve_subproblem(B: Array, g: Array, radius: Array, shift: Array) -> tuple[A
 def norm_bound(B: Array) -> Array:
     """Returns an upper bound of the absolute eigenvalues of B, (L,)."""
     return jnp.minimum(jnp.sqrt(jnp.sum(B * B, axis=(0, 1))), jnp.max(jnp.sum(jnp.abs(B), axis=0), axis=0))
+
+
+def _is_regular(B: Array, factor: Array) -> Array:
+    """Returns where B = U'U is no singular matrix but for rounding, (L,), whatever the units of its variables.
+
+    What is left of a diagonal entry when the variables before have been eliminated is lost in rounding below
+    ROUNDING n eps of that entry.
+    """
+    beside = ~jnp.eye(len(B), dtype=bool)[:, :, None]
+    return jnp.all(beside | (factor * factor > ROUNDING * len(B) * jnp.finfo(B.dtype).eps * B), axis=(0, 1))
 
 
 @kernel
@@ -110,21 +121,22 @@ def _narrow(bracket: Bracket, trial: Trial, radius: Array, norm: Array) -> tuple
     negative = trial.least - shift < -rounding
     hard = short & negative & (to_edge**2 * trial.least <= HARD * (trial.promise + shift * radius**2))
     at_edge = positive & (jnp.abs(length - radius) <= EDGE * radius)
-    found = at_edge | hard | (short & (shift <= rounding))
-    share_s = jnp.where(positive, jnp.where(at_edge, 1, jnp.minimum(1, radius / length)), 0)
-    share_z = jnp.where(hard & ~at_edge & (shift > 0), to_edge, 0)
-
     # B + (lambda - least) I is not positive definite, and where the factorisation fails lambda is below the solution.
     low = jnp.where(short, jnp.maximum(bracket.low, shift - trial.least), jnp.maximum(bracket.low, shift))
     high = jnp.where(short, jnp.minimum(bracket.high, shift), bracket.high)
     zero_open = bracket.zero_open & (shift > 0) & (low <= 0)
+    found = at_edge | hard | (short & (shift <= rounding) & ~zero_open)
+    share_s = jnp.where(positive, jnp.where(at_edge, 1, jnp.minimum(1, radius / length)), 0)
+    share_z = jnp.where(hard & ~at_edge & (shift > 0), to_edge, 0)
+
     newton = shift + trial.ss / trial.slope * (length - radius) / radius
     inside = (short | long) & (newton > low) & (newton < high)
     # A B that is singular, and not indefinite, is positive definite once rounding is made up for.
-    singular = short & ~negative & (low < rounding)
-    following = jnp.where(inside, newton, jnp.where(short & zero_open, 0, _between(low, high)))
+    singular = short & ~negative & (low < rounding) & ~zero_open
+    narrow = high - low <= 4 * jnp.finfo(low.dtype).eps * norm
+    following = jnp.where(inside & ~narrow, newton, jnp.where(short & zero_open, 0, _between(low, high)))
     following = jnp.where(singular, rounding, following)
-    done = bracket.done | found | (high - low <= 4 * jnp.finfo(low.dtype).eps * norm)
+    done = bracket.done | found | (narrow & ~(short & zero_open))
     share_s, share_z = jnp.where(bracket.done, jnp.nan, share_s), jnp.where(bracket.done, 0, share_z)
     used = jnp.where(bracket.done | ~positive, bracket.used, shift)
     return Bracket(following, low, high, zero_open, bracket.step, used, done), share_s, share_z
