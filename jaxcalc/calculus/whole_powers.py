@@ -79,7 +79,9 @@ def whole_exponents(y: Any) -> list[int]:
 
 
 def _has_power(jaxpr: Any) -> bool:
-    inner = (value for equation in jaxpr.eqns for value in equation.params.values())
+    """Returns whether a jaxpr holds a power outside of functions with derivative rules of their own."""
+    replaced = (equation for equation in jaxpr.eqns if equation.primitive.name in _CALLS | _BODIES)
+    inner = (value for equation in replaced for value in equation.params.values())
     return any(equation.primitive.name == "pow" for equation in jaxpr.eqns) or any(map(_has_power, _bodies(inner)))
 
 
@@ -107,12 +109,13 @@ def _operation(equation: Any, operands: list) -> Sequence:
     primitive, params = equation.primitive, equation.params
     if primitive.name == "pow" and (exponents := whole_exponents(operands[1])):
         return [_whole_power(jnp.broadcast_to(operands[0], equation.outvars[0].aval.shape), operands[1], exponents)]
-    if primitive.name in _CALLS:
+    is_known = not any(isinstance(operand, Tracer) for operand in operands)
+    if primitive.name in _CALLS and (is_known or any(map(_has_power, _bodies(params.values())))):
         inner = params.get("jaxpr", params.get("call_jaxpr"))
         return _evaluated(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands)
     if primitive.name in _BODIES:
         params = {name: _with_exact_bodies(value) for name, value in params.items()}
-    if primitive.name in _ARITHMETIC and not any(isinstance(operand, Tracer) for operand in operands):
+    if primitive.name in _ARITHMETIC and is_known:
         with jax.ensure_compile_time_eval():  # an exponent that is computed from constants stays a constant
             results = primitive.bind(*operands, **primitive.get_bind_params(params))
     else:

@@ -17,14 +17,19 @@ import jax
 
 from jaxcalc.core.arguments import function_name
 from jaxcalc.core.captures import Captures, Versions
+from jaxcalc.core.platform import quick_to_compile
 from jaxcalc.core.tracing import own_promotion, reverse_mode
 
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
+# A program of more operations is compiled with all of the compiler's optimisations.
+CHEAP_OPERATIONS = 5e6
 
 T = TypeVar("T")
 
 _joined: dict[tuple, Any] = {}
+# By a program of few optimisations, which forms of operands it serves.
+_cheap_forms: weakref.WeakKeyDictionary[Callable, dict[Hashable, bool]] = weakref.WeakKeyDictionary()
 _function_objects: weakref.WeakKeyDictionary[types.CodeType, int] = weakref.WeakKeyDictionary()
 
 
@@ -32,7 +37,7 @@ class _Version(NamedTuple):
     """What has been compiled of functions while the values were the same that they take from outside."""
 
     captures: Captures
-    programs: dict[tuple, Callable]
+    programs: dict[tuple, Any]
 
 
 # Versions by functions, with references to these.
@@ -64,6 +69,34 @@ def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Ca
     return programs[key]
 
 
+def compiled_by_cost(run: Callable, functions: Sequence[Callable]) -> Callable:
+    """Returns what `compiled` returns, whose programs of few operations compile quickly and run slower.
+
+    The operations are counted once for each form of the operands. Only outside of transformations.
+    """
+    quick, whole = compiled(run, functions, compiler_options=quick_to_compile()), compiled(run, functions)
+    cheap = _cheap_forms.setdefault(quick, {})
+
+    def call(static, *operands):
+        leaves, structure = jax.tree.flatten(operands)
+        form = static, structure, tuple(map(jax.typeof, leaves)), jax.config.jax_enable_x64  # pyright: ignore
+        if form not in cheap:
+            cheap[form] = is_cheap(quick.lower(static, *operands))
+        return (quick if cheap[form] else whole)(static, *operands)
+
+    return call
+
+
+def is_cheap(program: jax.stages.Lowered) -> bool:
+    """Returns whether a program has so few operations that compiling it takes longer than running it."""
+    return (program.cost_analysis() or {}).get("flops", 0) <= CHEAP_OPERATIONS
+
+
+def made_of(function: Callable) -> dict[Any, Any]:
+    """Returns where to keep what is made of a function: as long as it lives and takes the same values from outside."""
+    return _current([function], counts=False).programs
+
+
 @contextlib.contextmanager
 def traced(function: Callable) -> Iterator[Callable]:
     """Yields the function to be traced outside of a program; what tracing itself changes does not compile anew."""
@@ -73,15 +106,15 @@ def traced(function: Callable) -> Iterator[Callable]:
     captures.leave_out_changed()
 
 
-def _current(functions: Sequence[Callable]) -> _Version:
-    """Returns the version of these functions that holds for the values of now."""
+def _current(functions: Sequence[Callable], counts: bool = True) -> _Version:
+    """Returns the version of these functions that holds for the values of now; counts those that are new."""
     key = _key(functions)
     if key not in _programs:
         programs = _programs  # at the interpreter's end objects may outlive the names of this module
         references = [_reference(fun, lambda _: programs.pop(key, None)) for fun in functions]
         for fun in functions:
-            if not any(_identity(fun) in known for known in _programs):
-                _count(fun)
+            if counts and not any(_identity(fun) in known for known in _programs):
+                count_compilation(fun)
         _programs[key] = Versions(), references
     versions, references = _programs[key]
 
@@ -116,7 +149,7 @@ def _reference(fun: Any, on_death: Callable) -> Callable[[], Any]:
         return lambda: fun
 
 
-def _count(fun: Callable) -> None:
+def count_compilation(fun: Callable) -> None:
     """Warns when one piece of source has made many function objects, each of which compiles."""
     while hasattr(fun, "func"):  # functools.partial
         fun = fun.func
@@ -168,6 +201,6 @@ def joined(kind: Callable[..., T], functions: Sequence[Callable], *options: Hash
         references = [_reference(fun, lambda _: known.pop(key, None)) for fun in functions]
         for fun in functions:
             if not any(_identity(fun) in others[2:] for others in _joined):
-                _count(fun)
+                count_compilation(fun)
         _joined[key] = kind(references, *options)
     return _joined[key]

@@ -71,6 +71,14 @@ def is_transformed() -> bool:
     return get_opaque_trace_state() != _state_outside()
 
 
+def is_staged() -> bool:
+    """Returns whether operations become part of a program that is being traced, as under `jax.jit`.
+
+    Under `jax.grad` and `jax.vmap` alone they are computed at once.
+    """
+    return is_transformed() and isinstance(jax.lax.neg(np.float32(1)), jax.core.Tracer)
+
+
 @functools.cache
 def _state_outside() -> Any:
     """Returns the state outside of all transformations; a new thread is under none."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.programs import compiled
+from jaxcalc.core.programs import compiled, compiled_by_cost
 from jaxcalc.core.tracing import Traced, is_transformed, own_promotion, reverse_mode
 from jaxcalc.engine.batching import closed_over, refilling
 from jaxcalc.engine.certificate import Certificate, certificates
@@ -26,6 +26,9 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.spans import loop_options, solved_in_spans
 from jaxcalc.engine.steps import solved_by_steps
 from jaxcalc.methods.box import Box
+
+# Certificates of more points are worth all of the compiler's optimisations.
+FEW_POINTS = 1024
 
 
 def solve_one(
@@ -112,8 +115,10 @@ def certify(
 
 
 def _certificates_of(fun: Callable, problem: Problem, options: Options) -> Certificate:
-    queue = problem if is_transformed() else padded_queue(problem)
-    return first_rows(compiled(_certify, [fun])(options, queue), problem.rows)
+    if is_transformed():
+        return compiled(_certify, [fun])(options, problem)
+    certify = compiled if problem.rows > FEW_POINTS else compiled_by_cost
+    return first_rows(certify(_certify, [fun])(options, padded_queue(problem)), problem.rows)
 
 
 def _of_trace(function: Traced, options: Options) -> Callable[[Problem], OptimizeResult]:

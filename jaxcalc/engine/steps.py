@@ -29,7 +29,7 @@ from jax import Array
 from jaxcalc.core.arguments import as_floating
 from jaxcalc.core.kernels import inlined
 from jaxcalc.core.platform import quick_to_compile
-from jaxcalc.core.programs import traced
+from jaxcalc.core.programs import is_cheap, traced
 from jaxcalc.core.tracing import Traced, own_promotion, reverse_mode
 from jaxcalc.core.working_set import bytes_of
 from jaxcalc.engine.family.family import Family
@@ -53,8 +53,6 @@ WIDTHS, MOST_BYTES = (1, 16, 128, 1024), 2**23
 CALLS = 8
 # A call that takes more steps is given to the loop, from its start.
 MOST_STEPS = 2000
-# An evaluation of more operations is compiled with all of the compiler's optimisations.
-CHEAP_OPERATIONS = 5e6
 
 
 class Form:
@@ -285,8 +283,7 @@ def _evaluation(plan: Plan, options: Options, method: Method, *operands: Any) ->
             return family.of(function, like, options.has_aux).evaluate_at(needs, points, args, shared, scale)
 
     quick = jax.jit(evaluate, compiler_options=quick_to_compile())
-    cost = quick.lower(*operands).cost_analysis() or {}
-    return quick if cost.get("flops", 0) <= CHEAP_OPERATIONS else jax.jit(evaluate)
+    return quick if is_cheap(quick.lower(*operands)) else jax.jit(evaluate)
 
 
 def _loaded(form: Form, history: int, method: Method, start: Start, occupied: np.ndarray) -> Lanes:

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer, eval_jaxpr
+from jax.core import eval_jaxpr
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.integration import cubature, quadrature
+from jaxcalc.calculus.integration.subdivision import Total
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.core.tracing import own_promotion
 
@@ -46,21 +47,111 @@ class IntegralOptions(NamedTuple):
     scalar: bool
 
 
-class ClosesOverTracer(Exception):  # noqa: N818  a caller of `definite_integrals` catches it; users never see it
-    """f closes over a tracer, so the integral can only be part of the program that is being traced."""
+class Integrand:
+    """A trace of f without the arrays that it closes over: all that the program of an integral depends on.
+
+    Attributes:
+        jaxpr: The trace, a function of what f closes over, and of x and the leaves of args.
+        start: The form of x, a number or a point.
+        output: The form of f(x, *args).
+        programs: What has been compiled for this integrand; whoever compiles keeps it here.
+    """
+
+    def __init__(self, jaxpr: Any, start: jax.ShapeDtypeStruct, output: jax.ShapeDtypeStruct):
+        self.jaxpr, self.start, self.output = jaxpr, start, output
+        self.programs: dict[Any, Callable] = {}
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the integral."""
+        return jnp.result_type(self.start, self.output.dtype, jnp.float32)
+
+    def closed(self, leaves: list[Array]) -> tuple[Callable, list[Array], list[Array]]:
+        """Returns f as a function of (x, parameters, others) that closes over no array, with these two lists.
+
+        Args:
+            leaves: The arrays that f closes over, then the leaves of args.
+
+        Returns:
+            A function of a point x (d,), parameters and others, whose result is flat, (m,); the floating arrays, in
+            which the integral is differentiable; and all other arrays.
+        """
+        floating = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+        parameters = [leaf for leaf, chosen in zip(leaves, floating, strict=True) if chosen]
+        others = [leaf for leaf, chosen in zip(leaves, floating, strict=True) if not chosen]
+        closed_over = len(self.jaxpr.constvars)
+
+        def integrand(x, parameters, others):
+            given = iter(parameters), iter(others)
+            leaves = [next(given[0 if chosen else 1]) for chosen in floating]
+            x = x.astype(self.start.dtype).reshape(self.start.shape)
+            (y,) = eval_jaxpr(self.jaxpr, leaves[:closed_over], x, *leaves[closed_over:])
+            return jnp.ravel(y).astype(self.dtype)
+
+        return integrand, parameters, others
+
+
+def tolerances_of(dtype: Any, d: int, epsabs: Any, epsrel: Any) -> tuple[Array, Array]:
+    """Returns the tolerances in this dtype, with the default for d variables in the place of an epsrel of nan."""
+    default = _EPSREL[dtype.itemsize][d > 1]
+    return jnp.asarray(epsabs, dtype), jnp.where(jnp.isnan(epsrel), default, epsrel).astype(dtype)
+
+
+class Vary(NamedTuple):
+    """Which operands of an integral have tangents: a, b, and each of the parameters."""
+
+    a: bool
+    b: bool
+    parameters: tuple[bool, ...]
+
+
+class Slopes(NamedTuple):
+    """The derivatives of m integrals; None where the operand does not vary.
+
+    Attributes:
+        lower: The integrals over the faces of the box on which x_k = a_k, (d, m).
+        upper: The integrals over the faces of the box on which x_k = b_k, (d, m).
+        parameters: With respect to the entries of all parameters that vary, (m, entries).
+    """
+
+    lower: Array | None
+    upper: Array | None
+    parameters: Array | None
+
+    def change(self, a_dot: Array, b_dot: Array, parameters_dot: list[Array]) -> Array:
+        """Leibniz's rule: sum_k upper_k db_k - lower_k da_k + dp . the integral of df/dp, (m,)."""
+        change: Any = 0.0
+        for faces, dot, sign in ((self.upper, b_dot, 1), (self.lower, a_dot, -1)):
+            if faces is not None:
+                change += sign * jnp.sum(faces * dot[:, None], axis=0)
+        if self.parameters is not None:
+            dot = ravel_pytree(parameters_dot)[0].astype(self.parameters.dtype)
+            change += jnp.matmul(self.parameters, dot, precision="highest")
+        return change
+
+
+def form_of_x(options: IntegralOptions, a: Array, b: Array, points: tuple) -> jax.ShapeDtypeStruct:
+    """Returns the form of what f takes, a number or a point."""
+    return jax.ShapeDtypeStruct(() if options.scalar else a.shape[-1:], jnp.result_type(a, b, *points))
+
+
+def traced_integrand(f: Callable, start: Any, args: tuple) -> tuple[Integrand, list[Any]]:
+    """Traces f(start, *args); returns the trace and the arrays that f closes over.
+
+    Raises:
+        TypeError: If f returns anything but real numbers.
+    """
+    traced, output = jax.make_jaxpr(f, return_shape=True)(start, *args)
+    if not isinstance(output, jax.ShapeDtypeStruct) or jnp.issubdtype(output.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"f must return real numbers, one or an array of them; it returned {output}. Integrate the real and the "
+            "imaginary part of a complex function one by one."
+        )
+    return Integrand(traced.jaxpr, jax.ShapeDtypeStruct(start.shape, start.dtype), output), traced.consts
 
 
 def definite_integrals(
-    f: Callable,
-    options: IntegralOptions,
-    a: Array,
-    b: Array,
-    args: tuple,
-    points: tuple,
-    epsabs: Any,
-    epsrel: Any,
-    *,
-    concrete: bool = False,
+    f: Callable, options: IntegralOptions, a: Array, b: Array, args: tuple, points: tuple, epsabs: Any, epsrel: Any
 ) -> tuple:
     """Integrates f(x, *args) from a to b, for every pair of ends; runs while JAX traces a program.
 
@@ -73,72 +164,66 @@ def definite_integrals(
         points: For each of the d axes the break points, (k,).
         epsabs: The absolute error to reach.
         epsrel: The relative error to reach; nan for the default.
-        concrete: Whether f must close over concrete arrays only.
 
     Returns:
         The fields of `Integral`: value, error, status, nfev.
 
     Raises:
-        ClosesOverTracer: If `concrete` and f closes over a tracer.
         TypeError: If f returns anything but real numbers.
     """
-    d = a.shape[-1]
     axes = varying_axes((a, b, args, points, epsabs, epsrel))
     a, b, args, points = varying_over(axes, (a, b, args, points))
-    start = varying_over(axes, jnp.zeros(() if options.scalar else (d,), jnp.result_type(a, b, *points)))
-    traced, output = jax.make_jaxpr(f, return_shape=True)(start, *args)
-    if closed_over := varying_axes(traced.consts) - axes:
+    form = form_of_x(options, a, b, points)
+    integrand, constants = traced_integrand(f, varying_over(axes, jnp.zeros(form.shape, form.dtype)), args)
+    if closed_over := varying_axes(constants) - axes:
         return definite_integrals(f, options, varying_over(closed_over, a), b, args, points, epsabs, epsrel)
-    if concrete and any(isinstance(const, Tracer) for const in traced.consts):
-        raise ClosesOverTracer
-    if not isinstance(output, jax.ShapeDtypeStruct) or jnp.issubdtype(output.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"f must return real numbers, one or an array of them; it returned {output}. Integrate the real and the "
-            "imaginary part of a complex function one by one."
-        )
-    dtype = jnp.result_type(start, output.dtype, jnp.float32)
-    integrand, parameters, others = _closed(traced, start, args, dtype)
-    default = _EPSREL[dtype.itemsize][d > 1]
-    tolerances = jnp.asarray(epsabs, dtype), jnp.where(jnp.isnan(epsrel), default, epsrel).astype(dtype)
+    return integrals_of(integrand, options, a, b, [*constants, *jax.tree.leaves(args)], points, epsabs, epsrel)
+
+
+def integrals_of(
+    integrand: Integrand,
+    options: IntegralOptions,
+    a: Array,
+    b: Array,
+    leaves: list,
+    points: tuple,
+    epsabs: Any,
+    epsrel: Any,
+    vary: Vary | None = None,
+) -> tuple:
+    """Integrates a traced f from a to b, for every pair of ends; runs while JAX traces a program.
+
+    Args:
+        integrand: The trace of f.
+        options: The static options.
+        a: The lower ends, (..., d).
+        b: The upper ends; broadcasts against a.
+        leaves: The arrays that f closes over, then the leaves of args.
+        points: For each of the d axes the break points, (k,).
+        epsabs: The absolute error to reach.
+        epsrel: The relative error to reach; nan for the default.
+        vary: With respect to what the integrals are to be differentiated too; None for no derivatives.
+
+    Returns:
+        The fields of `Integral`: value, error, status, nfev. With `vary` these and the `Slopes` of each pair of ends.
+    """
+    d, dtype, m = a.shape[-1], integrand.dtype, math.prod(integrand.output.shape)
+    f, parameters, others = integrand.closed([jnp.asarray(leaf) for leaf in leaves])
+    tolerances = tolerances_of(dtype, d, epsabs, epsrel)
     points = tuple(jnp.asarray(along, dtype) for along in points)
 
     def over_box(ends):
-        return _box_integral(integrand, options.limit, output.size, *ends, parameters, others, points, *tolerances)
+        operands = (*ends, parameters, others, points, *tolerances)
+        outcome = _box_integral(f, options.limit, m, *operands)
+        return outcome if vary is None else (outcome, _slopes(f, options.limit, m, vary, operands))
 
     ends = [end.astype(dtype) for end in jnp.broadcast_arrays(a, b)]
     batch = ends[0].shape[:-1]
-    found = _mapped(over_box, ends, _numbers_per_integral(options.limit, output.size, points) * dtype.itemsize)
-    shapes = (batch + output.shape,) * 2 + (batch,) * 2
-    return tuple(part.reshape(shape) for part, shape in zip(found, shapes, strict=True))
-
-
-def _closed(traced: Any, start: Array, args: tuple, dtype: Any) -> tuple[Callable, list[Array], list[Array]]:
-    """Returns a traced f as a function of (x, parameters, others) that closes over no array, with these two lists.
-
-    Args:
-        traced: The jaxpr of f(start, *args), which holds the arrays that f closes over.
-        start: An x, a number or a point.
-        args: What f takes after x.
-        dtype: The dtype of the integral.
-
-    Returns:
-        A function of a point x (d,), parameters and others, whose result is flat, (m,); the floating arrays of args and
-        of what f closes over, in which the integral is differentiable; and all other arrays.
-    """
-    leaves = [jnp.asarray(leaf) for leaf in (*jax.tree.leaves(args), *traced.consts)]
-    from_args = len(leaves) - len(traced.consts)
-    floating = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
-    parameters = [leaf for leaf, chosen in zip(leaves, floating, strict=True) if chosen]
-    others = [leaf for leaf, chosen in zip(leaves, floating, strict=True) if not chosen]
-
-    def integrand(x, parameters, others):
-        given = iter(parameters), iter(others)
-        leaves = [next(given[0 if chosen else 1]) for chosen in floating]
-        x = x.astype(start.dtype).reshape(start.shape)
-        (y,) = eval_jaxpr(traced.jaxpr, leaves[from_args:], x, *leaves[:from_args])
-        return jnp.ravel(y).astype(dtype)
-
-    return integrand, parameters, others
+    found = _mapped(over_box, ends, _numbers_per_integral(options.limit, m, points) * dtype.itemsize)
+    outcome, slopes = (found, None) if vary is None else found
+    shapes = (batch + integrand.output.shape,) * 2 + (batch,) * 2
+    fields = tuple(part.reshape(shape) for part, shape in zip(outcome, shapes, strict=True))
+    return fields if vary is None else (fields, slopes)
 
 
 def _mapped(over_box: Callable, ends: list[Array], bytes_each: int) -> Any:
@@ -186,14 +271,25 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
     d = a.size
     if d == 0:
         return integrand(a), jnp.zeros(m, a.dtype), jnp.int32(IntegralStatus.SUCCESS), jnp.int32(1)
-    lo, hi = jnp.minimum(a, b), jnp.maximum(a, b)
-    edges = [
-        jnp.concatenate([lo[k : k + 1], jnp.clip(jnp.sort(points[k]), lo[k], hi[k]), hi[k : k + 1]]) for k in range(d)
-    ]
+    edges = edges_of(a, b, points)
     if d == 1:
         total, diverges, nfev = quadrature.integral(lambda x: integrand(x[None]), m, limit, edges[0], epsabs, epsrel)
     else:
         total, diverges, nfev = cubature.integral(integrand, m, limit, edges, epsabs, epsrel)
+    return outcome_of(total, diverges, nfev, a, b, edges)
+
+
+def edges_of(a: Array, b: Array, points: tuple) -> list[Array]:
+    """Returns for each axis the ends of its pieces, ascending: the ends of the range and the break points in it."""
+    lo, hi = jnp.minimum(a, b), jnp.maximum(a, b)
+    return [
+        jnp.concatenate([lo[k : k + 1], jnp.clip(jnp.sort(points[k]), lo[k], hi[k]), hi[k : k + 1]])
+        for k in range(a.size)
+    ]
+
+
+def outcome_of(total: Total, diverges: Array, nfev: Array, a: Array, b: Array, edges: list[Array]) -> tuple:
+    """Returns the value (m,), the error (m,), the status and the number of evaluations of f."""
     value, error = total.value, total.error
     value = jnp.where(jnp.prod(jnp.where(b < a, -1, 1)) < 0, -value, value)
     value = jnp.where(jnp.isnan(jnp.concatenate(edges)).any(), jnp.nan, value)
@@ -210,27 +306,29 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
 @functools.partial(_box_integral.defjvp, symbolic_zeros=True)
 @own_promotion()
 def _leibniz(f, limit, m, primals, tangents):
-    """Leibniz's rule: sum_k db_k face(b_k) - da_k face(a_k) + dp . the integral of df/dp.
-
-    face(e) is the integral over the face of the box on which x_k = e, and p are the parameters. Terms whose tangent is
-    a symbolic zero are not computed.
-    """
-    a, b, parameters, others, *rest = primals
+    """Leibniz's rule, see `Slopes`. Terms whose tangent is a symbolic zero are not computed."""
     a_dot, b_dot, parameters_dot, *_ = tangents
-    outcome = _box_integral(f, limit, m, a, b, parameters, others, *rest)
-    change = jnp.zeros_like(outcome[0])
-    for end, end_dot, sign in ((b, b_dot, 1), (a, a_dot, -1)):
-        if not isinstance(end_dot, SymbolicZero):
-            for axis in range(a.size):
-                change += sign * _face_integral(f, limit, m, axis, end[axis], primals) * end_dot[axis]
-    varies = [not isinstance(dot, SymbolicZero) for dot in parameters_dot]
-    if any(varies):
-        dots = [dot for dot, chosen in zip(parameters_dot, varies, strict=True) if chosen]
-        slopes, dot = _parameter_jacobian(f, limit, m, varies, primals), ravel_pytree(dots)[0].astype(change.dtype)
-        change += jnp.matmul(slopes, dot, precision="highest")
+    known = [not isinstance(dot, SymbolicZero) for dot in parameters_dot]
+    vary = Vary(not isinstance(a_dot, SymbolicZero), not isinstance(b_dot, SymbolicZero), tuple(known))
+    dots = [dot for dot, chosen in zip(parameters_dot, known, strict=True) if chosen]
+    outcome = _box_integral(f, limit, m, *primals)
+    slopes = _slopes(f, limit, m, vary, primals)
+    change = jnp.zeros_like(outcome[0]) + slopes.change(a_dot, b_dot, dots)
     _, error, status, nfev = outcome
     zeros = tuple(zero_from_primal(part, symbolic_zeros=True) for part in (error, status, nfev))
     return outcome, (change, *zeros)
+
+
+def _slopes(f, limit, m, vary: Vary, primals) -> Slopes:
+    def faces(end: Array) -> Array:
+        return jnp.stack([_face_integral(f, limit, m, axis, end[axis], primals) for axis in range(end.size)])
+
+    a, b, *_ = primals
+    return Slopes(
+        faces(a) if vary.a and a.size else None,
+        faces(b) if vary.b and a.size else None,
+        _parameter_jacobian(f, limit, m, list(vary.parameters), primals) if any(vary.parameters) else None,
+    )
 
 
 def _face_integral(f, limit, m, axis: int, end: Array, primals) -> Array:

@@ -13,7 +13,8 @@ from jax.core import Tracer, eval_context
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.integration import cubature, quadrature
-from jaxcalc.calculus.integration.definite import ClosesOverTracer, IntegralOptions, IntegralStatus, definite_integrals
+from jaxcalc.calculus.integration.definite import IntegralOptions, IntegralStatus
+from jaxcalc.calculus.integration.standalone import ClosesOverTracer, nested_integrals, standalone_integrals
 from jaxcalc.core.arguments import (
     as_real,
     as_tuple,
@@ -22,9 +23,7 @@ from jaxcalc.core.arguments import (
     require_known,
     whole_number,
 )
-from jaxcalc.core.platform import quick_to_compile
-from jaxcalc.core.programs import compiled
-from jaxcalc.core.tracing import own_promotion
+from jaxcalc.core.tracing import is_staged
 
 MESSAGES = {
     IntegralStatus.SUCCESS: "the error is at most max(epsabs, epsrel |value|), or the value is 0 up to rounding",
@@ -260,25 +259,12 @@ def _integral(
         if not isinstance(tolerance, Tracer) and np.any(np.asarray(tolerance) < 0):
             raise ValueError(f"{name} must be at least 0; it is {tolerance!r}.")
     options, operands = IntegralOptions(limit, scalar), (a, b, as_tuple(args), edges, *tolerances.values())
+    if not is_staged():
+        return Integral(*standalone_integrals(f, options, operands, numbers=False))
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(operands)):
         try:
             with eval_context():  # an integral of numbers is a program of its own, also while another is traced
-                return compiled(_own_program, [f], compiler_options=_compiler_options(a.shape[-1]))(options, *operands)
+                return Integral(*standalone_integrals(f, options, operands, numbers=True))
         except ClosesOverTracer:
             pass
-    with own_promotion() as callers:
-        return Integral(*definite_integrals(callers(f), options, *operands))
-
-
-def _compiler_options(d: int) -> dict[str, Any] | None:
-    """Returns the compiler options for an integral of d variables that is a program of its own.
-
-    In one and two variables compiling takes nearly all of the time: LLVM's optimiser saves 2 ms of 5 ms of running, and
-    takes as long as all other compiling together. In three and four variables the optimised program runs three to
-    twenty times faster.
-    """
-    return quick_to_compile() if d <= 2 else None
-
-
-def _own_program(functions: list[Callable], options: IntegralOptions, *operands: Any) -> Integral:
-    return Integral(*definite_integrals(functions[0], options, *operands, concrete=True))
+    return Integral(*nested_integrals(f, options, operands))

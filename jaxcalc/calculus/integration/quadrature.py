@@ -77,7 +77,7 @@ class Piece(NamedTuple):
     power: Array
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """Bounds of f and f' over k intervals.
 
     Attributes:
@@ -125,11 +125,16 @@ def integral(f: Callable, m: int, limit: int, edges: Array, epsabs: Array, epsre
         evaluations of f.
     """
     values = jax.vmap(f)
-    pieces, tail_bound, diverges = _pieces(values, edges[:-1], edges[1:])
-    rule = functools.partial(_rule, values, _bounds(f, edges[0]), pieces)
-    total: Total = subdivide(rule, m, limit, *_initial_cells(pieces), epsabs, epsrel)
-    nfev = len(NODES) * total.evaluated + _SAMPLES_PER_PIECE * len(pieces.lo)
+    pieces, tail_bound, diverges = pieces_between(values, edges[:-1], edges[1:])
+    rule = functools.partial(apply_rule, values, functools.partial(bounds_over, f), pieces)
+    total: Total = subdivide(rule, m, limit, *initial_cells(pieces), epsabs, epsrel)
+    nfev = evaluations(total, len(pieces.lo))
     return total._replace(error=total.error + tail_bound), jnp.any(diverges), nfev
+
+
+def evaluations(total: Total, pieces: int) -> Array:
+    """Returns the number of evaluations of f."""
+    return len(NODES) * total.evaluated + _SAMPLES_PER_PIECE * pieces
 
 
 def initial_cell_count(pieces: int) -> int:
@@ -142,7 +147,7 @@ def points_per_iteration(pieces: int) -> int:
     return initial_cell_count(pieces) * len(NODES)
 
 
-def _initial_cells(pieces: Piece) -> tuple[Array, Array]:
+def initial_cells(pieces: Piece) -> tuple[Array, Array]:
     """Returns the initial cells (k, 3): piece, lower and upper t; and whether each is used: empty pieces are not."""
     count, dtype = len(pieces.lo), pieces.lo.dtype
     each = initial_cell_count(count) // count
@@ -152,7 +157,7 @@ def _initial_cells(pieces: Piece) -> tuple[Array, Array]:
     return cells, (pieces.hi > pieces.lo)[piece]
 
 
-def _pieces(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array, Array]:
+def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array, Array]:
     """Returns the pieces between the edges, a bound (m,) of the integral outside of the ranges of t, and divergence.
 
     The range of t ends where x overflows. If f is not finite there, the range is smaller: the first of
@@ -216,7 +221,7 @@ def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
     return jnp.where(known, first, 0.0), jnp.where(known, jnp.abs(second - first), 1.0)
 
 
-def _rule(values: Callable, bounds: Callable | None, pieces: Piece, cells: Array) -> CellIntegrals:
+def apply_rule(values: Callable, bounds: Callable, pieces: Piece, cells: Array) -> CellIntegrals:
     """Applies the rules of 10 and 21 points to many cells, whose rows are the piece, the lower and the upper t."""
     dtype = cells.dtype
     piece = jax.tree.map(lambda leaf: leaf[cells[:, 0].astype(jnp.int32)], pieces)
@@ -240,8 +245,8 @@ def _rule(values: Callable, bounds: Callable | None, pieces: Piece, cells: Array
     error = error_estimate(difference, size, rounding_error)
     missing = missing & ~at_end[..., None]
     hidden_error, undefined = jnp.zeros_like(error), jnp.any(missing, axis=1)
-    if bounds is not None:
-        found = bounds(*_inner_ends(piece, x))
+    found = bounds(*_inner_ends(piece, x))
+    if found is not None:
         hidden_error = _hidden_error(found.steepest, samples, slopes)
         if found.range is not None and found.switched is not None:
             break_error, irreducible = _break_error(found.switched, found.range, piece, samples, weight, size)
@@ -333,8 +338,8 @@ def error_estimate(difference: Array, size: Array, rounding_error: Array) -> Arr
     return jnp.maximum(jnp.maximum(jnp.abs(difference), size * jnp.minimum(1.0, relative**1.5)), rounding_error)
 
 
-def _bounds(f: Callable, example: Array) -> Callable | None:
-    """Returns (lo, hi) -> `_Bounds` over many intervals, or None if nothing is known of f between samples.
+def bounds_over(f: Callable, lo: Array, hi: Array) -> Bounds | None:
+    """Returns the bounds over many intervals, or None if nothing is known of f between samples.
 
     Where f uses an operation without an enclosure, f' has no bounds, and the breaks that its other operations can cause
     are known all the same.
@@ -343,15 +348,14 @@ def _bounds(f: Callable, example: Array) -> Callable | None:
     def bound(lo, hi):
         found = enclosure(lambda x: jnp.stack(jax.jvp(f, (x,), (jnp.ones_like(x),))))(lo, hi)
         steepest = jnp.maximum(jnp.abs(found.lo[1]), jnp.abs(found.hi[1]))
-        return _Bounds(steepest, None if found.switched is None else found.hi[0] - found.lo[0], found.switched)
+        return Bounds(steepest, None if found.switched is None else found.hi[0] - found.lo[0], found.switched)
 
     def bound_of_breaks(lo, hi):
         found = enclosure(f, partial=True)(lo, hi)
-        return _Bounds(jnp.full_like(found.lo, jnp.inf), found.hi - found.lo, found.switched)
+        return Bounds(jnp.full_like(found.lo, jnp.inf), found.hi - found.lo, found.switched)
 
     try:
-        jax.eval_shape(bound, example, example)
+        return jax.vmap(bound)(lo, hi)
     except NoEnclosure:
-        switched = jax.eval_shape(bound_of_breaks, example, example).switched
-        return None if switched is None else jax.vmap(bound_of_breaks)
-    return jax.vmap(bound)
+        found = jax.vmap(bound_of_breaks)(lo, hi)
+        return None if found.switched is None else found

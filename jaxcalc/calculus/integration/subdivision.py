@@ -61,7 +61,7 @@ class Total(NamedTuple):
     evaluated: Array
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """The state of the loop.
 
     A row of the table holds one cell in 3 d + 5 m + 1 columns: for each of the d axes the number of the piece, then for
@@ -92,22 +92,35 @@ def subdivide(
         epsabs: The absolute error to reach.
         epsrel: The relative error to reach, of every component.
     """
+    start = varying_over(varying_axes(first), first_state(m, limit, first, used))
+    step = functools.partial(iterate, rule, m, epsabs, epsrel)
+    return total_of(jax.lax.while_loop(is_going, step, start), m, epsabs, epsrel)
+
+
+def first_state(m: int, limit: int, first: Array, used: Array) -> State:
+    """Returns the state in which the first cells are pending; see `subdivide`."""
     if len(first) % 2:  # an iteration evaluates the two halves of k / 2 cells
         first, used = jnp.concatenate([first, first[:1]]), jnp.append(used, False)
     count, columns = first.shape
     table = jnp.zeros((limit, columns + 5 * m + 1), first.dtype)
     rows = jnp.where(used, jnp.arange(count), limit)
-    start = _State(table, jnp.array(count), first, rows, jnp.array(0), jnp.array(True))
-    start = varying_over(varying_axes(first), start)
-    iterate = functools.partial(_iterate, rule, m, epsabs, epsrel)
-    state = jax.lax.while_loop(lambda state: jnp.any(state.rows < limit), iterate, start)
+    return State(table, jnp.array(count), first, rows, jnp.array(0), jnp.array(True))
+
+
+def is_going(state: State) -> Array:
+    """Returns whether any cell is pending."""
+    return jnp.any(state.rows < len(state.table))
+
+
+def total_of(state: State, m: int, epsabs: Array, epsrel: Array) -> Total:
+    """Returns the sum over all cells of the table."""
     value, error = _totals(state, m)
     tolerance = _tolerance(state, m, value, epsabs, epsrel)
     singular = jnp.any(jnp.isinf(_integrals(state, m)[3]))
-    return Total(value, error, tolerance, singular, state.count >= limit, state.evaluated)
+    return Total(value, error, tolerance, singular, state.count >= len(state.table), state.evaluated)
 
 
-def _iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: _State) -> _State:
+def iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: State) -> State:
     """Applies the rule to the pending cells, stores them in the table, and bisects the worst cells of the table."""
     found = rule(state.pending)
     columns = (state.pending, *found[:5], found.split_axis[:, None].astype(state.pending.dtype))
@@ -130,7 +143,7 @@ def _iterate(rule: Callable, m: int, epsabs: Array, epsrel: Array, state: _State
     return _bisected(state, m, *jax.lax.top_k(priority, len(state.rows) // 2))
 
 
-def _bisected(state: _State, m: int, priority: Array, worst: Array) -> _State:
+def _bisected(state: State, m: int, priority: Array, worst: Array) -> State:
     """Makes the halves of the worst cells pending: the lower half takes the parent's row, the upper half a free row."""
     limit = len(state.table)
     free = state.count + jnp.arange(len(worst))
@@ -151,19 +164,19 @@ def _cells(table: Array, m: int) -> tuple[Array, Array, Array, Array]:
     return table[:, :d], table[:, d : 2 * d], table[:, 2 * d : 3 * d], split
 
 
-def _integrals(state: _State, m: int) -> Array:
+def _integrals(state: State, m: int) -> Array:
     """Returns value, error, hidden_error, rounding_error and size of every row of the table, (5, limit, m)."""
     parts = state.table[:, -5 * m - 1 : -1]
     return jnp.moveaxis(parts.reshape(len(parts), 5, m), 1, 0)
 
 
-def _errors(state: _State, m: int) -> Array:
+def _errors(state: State, m: int) -> Array:
     """Returns the error of every row of the table, with the hidden error as long as hidden errors count, (limit, m)."""
     _, error, hidden_error, *_ = _integrals(state, m)
     return error + jnp.where(state.counts_hidden, hidden_error, 0.0)
 
 
-def _tolerance(state: _State, m: int, value: Array, epsabs: Array, epsrel: Array) -> Array:
+def _tolerance(state: State, m: int, value: Array, epsabs: Array, epsrel: Array) -> Array:
     """Returns max(epsabs, epsrel |value|), or the rounding error of a value that cannot be told from 0, (m,).
 
     The rounding error of the sum is r = 10 eps times the integral of |f|. No relative error of an integral that is 0
@@ -174,6 +187,6 @@ def _tolerance(state: _State, m: int, value: Array, epsabs: Array, epsrel: Array
     return jnp.maximum(jnp.maximum(epsabs, epsrel * jnp.abs(value)), of_zero)
 
 
-def _totals(state: _State, m: int) -> tuple[Array, Array]:
+def _totals(state: State, m: int) -> tuple[Array, Array]:
     """Returns the integrals and their errors, summed over all cells, each (m,)."""
     return jnp.sum(_integrals(state, m)[0], axis=0), jnp.sum(_errors(state, m), axis=0)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.core.programs import compiled
+from jaxcalc.core.programs import compiled, compiled_by_cost
 from jaxcalc.engine import solve
 from jaxcalc.engine.certificate import AT_ONCE, Certificate
 from jaxcalc.engine.family.scalar import Scalar
@@ -208,7 +208,7 @@ class Blocks:
     def values(self, x: np.ndarray, problem: np.ndarray) -> np.ndarray:
         """Returns the values at these rows, (K,)."""
         np.add.at(self.nfev, problem, 1)
-        program = compiled(_values, [self._fun])
+        program = compiled_by_cost(_values, [self._fun])
         return self._by_blocks(VALUES, lambda *rows: program(None, *rows), x, problem)
 
     def certify(self, x: np.ndarray, problem: np.ndarray) -> Certificate:

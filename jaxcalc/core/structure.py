@@ -1,0 +1,75 @@
+"""What a trace computes, as a value: two traces of equal structure compute the same of the same operands."""
+
+import enum
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+_COMPARED = (bool, int, str, bytes, type(None), enum.Enum, np.dtype, type)
+
+
+class _Unknown(Exception):  # noqa: N818  `structure_of` catches it; users never see it
+    """A trace holds something that cannot be compared by value, such as a function."""
+
+
+def structure_of(jaxpr: Jaxpr) -> Hashable | None:
+    """Returns a key that is equal for traces of equal structure; None where a trace holds what has no value.
+
+    The key holds the operations with their parameters, the shapes and dtypes of what they compute, and which result is
+    whose operand. Rules of derivatives that a user has defined, and callbacks, are functions, which have no value.
+    """
+    try:
+        return _of_jaxpr(jaxpr)
+    except _Unknown:
+        return None
+
+
+def _of_jaxpr(jaxpr: Jaxpr) -> Hashable:
+    numbers: dict[Any, int] = {}
+
+    def made(variables: Any) -> tuple:
+        for variable in variables:
+            numbers[variable] = len(numbers)
+        return tuple(variable.aval for variable in variables)
+
+    def used(atoms: Any) -> tuple:
+        return tuple(_of_literal(atom) if isinstance(atom, Literal) else numbers[atom] for atom in atoms)
+
+    operands = made(jaxpr.constvars), made(jaxpr.invars)
+    operations = []
+    for equation in jaxpr.eqns:
+        inputs = used(equation.invars)
+        operations.append((equation.primitive, inputs, _of_value(equation.params), made(equation.outvars)))
+    return operands, tuple(operations), used(jaxpr.outvars)
+
+
+def _of_literal(literal: Literal) -> Hashable:
+    return literal.aval, _of_value(literal.val)
+
+
+def _of_value(value: Any) -> Hashable:
+    """Returns a key that is equal for equal values of one type."""
+    if isinstance(value, ClosedJaxpr):
+        return _of_jaxpr(value.jaxpr), _of_value(list(value.consts))
+    if isinstance(value, Jaxpr):
+        return _of_jaxpr(value)
+    if isinstance(value, Mapping):
+        return tuple((name, _of_value(part)) for name, part in value.items())
+    if isinstance(value, tuple | list):
+        return type(value), tuple(map(_of_value, value))
+    if isinstance(value, float | complex):
+        return type(value), repr(value)  # 0.0 is not -0.0, and nan is nan
+    if isinstance(value, _COMPARED):
+        return type(value), value
+    if isinstance(value, np.ndarray | np.generic) and not isinstance(value, Tracer) and value.size <= 1:
+        return str(value.dtype), value.shape, value.tobytes()
+    if (
+        type(value).__module__.startswith("jax.")
+        and not callable(value)
+        and type(value).__hash__ is not object.__hash__
+    ):
+        return type(value), value  # shardings, meshes and the like
+    raise _Unknown(type(value))
