@@ -11,8 +11,10 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.lane_algebra import cholesky
 
-# Sums over more rows than this are loops; over fewer they are one formula.
+# Sums, factors and solves of more rows than this are loops; of fewer they are formulas.
 MOST_UNROLLED = 8
+# So many shifts that are known to be too small are passed over at once.
+MOST_PASSED_OVER = 8
 
 
 @kernel
@@ -59,11 +61,12 @@ class Factor(NamedTuple):
 
     def solve(self, b: Array) -> Array:
         """Returns the solution of (M + shift G) v = b, (n, L), or of several systems at once, (n, k, L)."""
-        return _solve(self.upper, self.unit, b if b.ndim == 3 else b[:, None]).reshape(b.shape)
+        solve = _unrolled_solve if len(b) <= MOST_UNROLLED else _looped_solve
+        return solve(self.upper, self.unit, b if b.ndim == 3 else b[:, None]).reshape(b.shape)
 
 
 @kernel
-def _solve(upper: Array, unit: Array, b: Array) -> Array:
+def _looped_solve(upper: Array, unit: Array, b: Array) -> Array:
     n = len(b)
 
     def forward(j, carry):
@@ -80,12 +83,25 @@ def _solve(upper: Array, unit: Array, b: Array) -> Array:
     return unit * jax.lax.fori_loop(0, n, backward, jnp.zeros_like(b))
 
 
+@kernel
+def _unrolled_solve(upper: Array, unit: Array, b: Array) -> Array:
+    n, w, v = len(b), [], {}
+    for j in range(n):
+        known = [upper[i, j] * w[i] for i in range(j)]
+        w.append(functools.reduce(jnp.subtract, known, unit[j] * b[j]) / upper[j, j])
+    for j in reversed(range(n)):
+        known = [upper[j, k] * v[k] for k in range(j + 1, n)]
+        v[j] = functools.reduce(jnp.subtract, known, w[j]) / upper[j, j]
+    return unit[:, None] * jnp.stack([v[j] for j in range(n)])
+
+
 def shifted_factor(
     matrix: Array, growth: Array, first: Array, following: tuple[float, float], least: float, wanted: Array, most: int
 ) -> Factor:
     """Factors M + shift diag(G) with the first shift at which every pivot of it is large enough.
 
-    The loop runs until that is so in all lanes that want a factor.
+    The loop runs until that is so in all lanes that want a factor. Shifts that are known to be too small, by the
+    negative curvature that the factorisation before has met, are passed over.
 
     Args:
         matrix: M, (n, n, L).
@@ -96,24 +112,38 @@ def shifted_factor(
         wanted: Which lanes want a factor, (L,).
         most: The most shifts to try.
     """
-    n = len(matrix)
+    factored = _unrolled_factor if len(matrix) <= MOST_UNROLLED else _looped_factor
 
     def turn(carry):
-        count, old = carry
-        shift = jnp.where(count == 0, first, jnp.maximum(following[0], following[1] * old.shift))
+        count, old, too_small = carry
+        shift = jnp.where(count == 0, first, _following(old.shift, too_small, *following))
         shift = jnp.where(old.regular, old.shift, shift)
-        shifted, unit = _with_unit_diagonal(matrix, growth, shift)
-        upper, positive = cholesky(shifted, jnp.zeros_like(shift))
-        return count + 1, Factor(upper, unit, shift, _large_pivots(upper, positive, least))
+        upper, unit, regular, too_small = factored(matrix, growth, shift, least)
+        return count + 1, Factor(upper, unit, shift, regular), too_small
 
     def unfinished(carry):
-        count, factor = carry
+        count, factor, _ = carry
         return (count < most) & jnp.any(wanted & ~factor.regular)
 
     never = jnp.zeros(matrix.shape[-1], bool)
-    identity = jnp.broadcast_to(jnp.eye(n, dtype=matrix.dtype)[:, :, None], matrix.shape)
+    identity = jnp.broadcast_to(jnp.eye(len(matrix), dtype=matrix.dtype)[:, :, None], matrix.shape)
     start = Factor(identity, jnp.ones(matrix.shape[1:], matrix.dtype), jnp.zeros_like(first), never)
-    return jax.lax.while_loop(unfinished, turn, (0, start))[1]
+    return jax.lax.while_loop(unfinished, turn, (0, start, jnp.zeros_like(first)))[1]
+
+
+@kernel
+def _following(shift: Array, too_small: Array, least: float, growth: float) -> Array:
+    """Returns the next shift of the sequence that exceeds `too_small`, or one nearer to it, (L,)."""
+    shift = jnp.maximum(least, growth * shift)
+    for _ in range(MOST_PASSED_OVER):
+        shift = jnp.where(shift <= too_small, growth * shift, shift)
+    return shift
+
+
+def _looped_factor(matrix: Array, growth: Array, shift: Array, least: float) -> tuple[Array, Array, Array, Array]:
+    shifted, unit = _with_unit_diagonal(matrix, growth, shift)
+    upper, positive = cholesky(shifted, jnp.zeros_like(shift))
+    return upper, unit, _large_pivots(upper, positive, least), jnp.zeros_like(shift)
 
 
 @kernel
@@ -128,3 +158,40 @@ def _with_unit_diagonal(matrix: Array, growth: Array, shift: Array) -> tuple[Arr
 @kernel
 def _large_pivots(upper: Array, positive: Array, least: float) -> Array:
     return positive & jnp.all(jnp.stack([upper[j, j] > least for j in range(len(upper))]), axis=0)
+
+
+@kernel
+def _unrolled_factor(matrix: Array, growth: Array, shift: Array, least: float) -> tuple[Array, Array, Array, Array]:
+    """Returns U, D, where U has large pivots, and a shift that is too small, (L,).
+
+    Where pivot j is the first that is not positive, v = (-A^-1 a, 1, 0), with A the rows and columns before j and a the
+    j-th, has v'D(M + shift G)Dv = pivot. So M + (shift + t) G has no factor as long as t v'DGDv <= -pivot.
+    """
+    n = len(matrix)
+    diagonal = jnp.stack([matrix[j, j] for j in range(n)]) + shift * growth
+    unit = jax.lax.rsqrt(jnp.maximum(jnp.abs(diagonal), jnp.finfo(matrix.dtype).tiny))
+    rows, pivots = [], []
+    for j in range(n):
+        row = jnp.concatenate([diagonal[j : j + 1], matrix[j, j + 1 :]]) * (unit[j] * unit[j:])
+        row = functools.reduce(jnp.subtract, [rows[i][j - i] * rows[i][j - i :] for i in range(j)], row)
+        pivots.append(row[0])
+        rows.append(row / jnp.sqrt(jnp.where(row[0] > 0, row[0], 1)))
+    zero = jnp.zeros_like(shift)
+    upper = jnp.stack([jnp.concatenate([jnp.broadcast_to(zero, (j, *zero.shape)), rows[j]]) for j in range(n)])
+    large = functools.reduce(jnp.logical_and, [(pivots[j] > 0) & (rows[j][0] > least) for j in range(n)])
+    return upper, unit, large, shift + _needed(rows, pivots, unit * unit * growth)
+
+
+def _needed(rows: list[Array], pivots: list[Array], growth: Array) -> Array:
+    """Returns -pivot / v'DGDv of `_unrolled_factor`, or 0 where every pivot is positive, (L,)."""
+    n, needed = len(rows), jnp.zeros_like(pivots[0])
+    place = jnp.full(needed.shape, n)  # of the first pivot that is not positive
+    for j in reversed(range(n)):
+        place, needed = jnp.where(pivots[j] > 0, place, j), jnp.where(pivots[j] > 0, needed, -pivots[j])
+    v: dict[int, Array] = {}
+    for i in reversed(range(n)):
+        known = [jnp.where(k <= place, rows[i][k - i] * v[k], 0) for k in range(i + 1, n)]
+        before = -functools.reduce(jnp.add, known, jnp.zeros_like(needed)) / rows[i][0]
+        v[i] = jnp.where(i < place, before, jnp.where(i == place, 1, 0))
+    size = functools.reduce(jnp.add, [growth[i] * v[i] * v[i] for i in range(n)])
+    return jnp.where(place < n, needed / jnp.maximum(size, jnp.finfo(size.dtype).tiny), 0)

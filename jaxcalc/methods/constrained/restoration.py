@@ -70,7 +70,15 @@ def _judged(state: Restoration, double: Array, step: Array, finite: Array) -> tu
 
 
 def aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
-    """Returns the next trial from a point whose Hessian is that of sum r_j c_j."""
+    """Returns the next trial from a point whose Hessian is that of sum r_j c_j; it has no meaning where not `wanted`.
+
+    Most steps are none of a restoration in any lane, and then nothing is computed.
+    """
+    none = Aim(at.x, jnp.zeros_like(at.constraints), at.value, at.value, jnp.zeros_like(wanted))
+    return jax.lax.cond(jnp.any(wanted), lambda _: _aimed(at, state, box, wanted, numbers), lambda _: none, None)
+
+
+def _aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
     x = at.x
     r = violations(at.constraints, len(at.slack), state.margin)
     # A row of an inequality that holds has no part.
