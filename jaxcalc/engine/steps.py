@@ -60,6 +60,8 @@ CHEAP_OPERATIONS = 5e6
 class Form:
     """A family without its function, as a static argument: what the step's program depends on, and no more."""
 
+    family: Family
+
     def __init__(self, family: Family, like: PyTree):
         """Takes the family and the form of one problem's x."""
         self.family = family.of(None)
@@ -85,6 +87,12 @@ class Plan:
         calls: The calls that the host has driven.
         is_quick: Whether the host may drive further ones.
     """
+
+    function: Traced
+    form: Form
+    like: PyTree
+    calls: int
+    is_quick: bool
 
     def __init__(self, function: Traced, family: Family, like: PyTree):
         self.function, self.form, self.like = function, Form(family, like), like

@@ -252,16 +252,16 @@ class ZarrStore:
 
     is_shared = True
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         try:
             import zarr  # noqa: F401
         except ImportError as error:
             raise ImportError(MISSING_ZARR) from error
-        self.path = Path(path).absolute()
+        self.path: Path = Path(path).absolute()
         self._arrays: dict[tuple[str, str], Any] = {}
         self._layout: Layout | None = None
 
-    def __getstate__(self) -> dict[Any, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

@@ -55,13 +55,13 @@ def definite_integrals(
     options: IntegralOptions,
     a: Array,
     b: Array,
-    args: tuple,
-    points: tuple,
+    args: tuple[Any, ...],
+    points: tuple[Any, ...],
     epsabs: Any,
     epsrel: Any,
     *,
     concrete: bool = False,
-) -> tuple:
+) -> tuple[Any, ...]:
     """Integrates f(x, *args) from a to b, for every pair of ends; runs while JAX traces a program.
 
     Args:
