@@ -23,9 +23,14 @@ ABOUT = {
 }
 
 
-def addresses() -> list[str]:
-    """Returns the addresses of the gallery's pages: the overview and one for each example."""
-    return ["gallery/index.md", *(f"gallery/{path.stem}.md" for path in sorted(EXAMPLES.glob("*.py")))]
+# A page without the list of its own sections, which leaves room for pictures and code.
+WIDE = "---\nhide:\n  - toc\n---\n\n"
+
+
+def navigation() -> list[str | dict[str, str]]:
+    """Returns the gallery's pages as the navigation lists them: the overview, and each example by its short name."""
+    paths = sorted(EXAMPLES.glob("*.py"))
+    return ["gallery/index.md", *({_name(path): f"gallery/{path.stem}.md"} for path in paths)]
 
 
 def link(page: str) -> str:
@@ -55,9 +60,14 @@ def files() -> dict[str, str | bytes]:
         title, _, rest = about.partition("\n")
         made[f"gallery/{path.stem}.md"] = _page(path, title.rstrip("."), rest.strip(), images, printed, seconds)
         cards.append("\n\n".join(["<div markdown>", *images[:1], f"[{title.rstrip('.')}]({path.stem}.md)", "</div>"]))
-    overview = "# Gallery\n\nEvery picture was drawn, and every line printed, when this site was built.\n\n"
+    overview = f"{WIDE}# Gallery\n\nEvery picture was drawn, and every line printed, when this site was built.\n\n"
     grid = '<div class="gallery" markdown>\n\n' + "\n\n".join(cards) + "\n\n</div>\n"
     return {"gallery/index.md": overview + grid} | made
+
+
+def _name(path: Path) -> str:
+    words = path.stem.replace("_", " ").replace("ode ", "ODE ")
+    return words[:1].upper() + words[1:]
 
 
 def _page(path: Path, title: str, about: str, images: list[str], printed: str, seconds: float) -> str:
@@ -65,4 +75,7 @@ def _page(path: Path, title: str, about: str, images: list[str], printed: str, s
     code = f"```` {{ .python }}\n{path.read_text().rstrip()}\n````"
     command = " ".join(["python", f"examples/{path.name}", *runs.arguments(path.stem)])
     ran = f"`{command}` took {seconds:.0f} s of processor time, compiling included, and printed:"
-    return "\n\n".join(part for part in [f"# {title}", about, *images, ran, output, "## The code", code] if part) + "\n"
+    return (
+        "\n\n".join(part for part in [f"{WIDE}# {title}", about, *images, ran, output, "## The code", code] if part)
+        + "\n"
+    )

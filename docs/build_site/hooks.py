@@ -26,7 +26,7 @@ def on_config(config: Any) -> Any:
     missing = reference.undocumented()
     if missing:
         raise PluginError(f"public names without a docstring: {', '.join(missing)}")
-    folders = {"reference/": list(reference.pages()), "gallery/": list(gallery.addresses())}
+    folders = {"reference/": list(reference.pages()), "gallery/": gallery.navigation()}
     for entry in config.nav:
         for title, pages in entry.items():
             entry[title] = folders.get(pages, pages) if isinstance(pages, str) else pages

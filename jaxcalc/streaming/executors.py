@@ -148,7 +148,7 @@ class Processes(Executor):
         if not wait:
             for pid in self.pids():
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but the latter
         if wait:
             for thread in self._threads:
                 thread.join()
