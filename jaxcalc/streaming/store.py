@@ -21,8 +21,8 @@ from jaxcalc.engine.status import Status
 
 MISSING_ZARR = 'a store on disk needs zarr: pip install "jaxcalc[store]"; MemoryStore() needs nothing'
 NO_LOCKS = (
-    "a store on disk is locked by flock while a run writes into it, and this system (Windows?) has none: run under Linux, "
-    "macOS or WSL, or give MemoryStore() for results that fit in memory"
+    "a store on disk is locked by flock while a run writes into it, and this system (Windows?) has none: run under "
+    "Linux, macOS or WSL, or give MemoryStore() for results that fit in memory"
 )
 # The numbers of a chunk in `done`: its state, then how many problems ended with each status code, room for more.
 COLUMNS = 16
