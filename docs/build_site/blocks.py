@@ -9,6 +9,7 @@ import dataclasses
 import io
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -17,10 +18,11 @@ VALUE = re.compile(r"\{\{ (.+?) \}\}")
 
 @dataclasses.dataclass
 class Shown:
-    """What a block leaves behind: the text that it printed, and the figure that it drew or None."""
+    """What a block leaves behind: the text that it printed; the title and the SVG of the figure that it drew, or ""."""
 
     printed: str
-    figure: Any = None
+    title: str = ""
+    svg: str = ""
 
 
 class PageError(Exception):
@@ -53,13 +55,13 @@ def run(text: str, name: str, namespace: dict[str, Any] | None = None) -> tuple[
     return "".join(pieces), shown
 
 
-def with_shown(text: str, shown: list[Shown], picture: "Any") -> str:
+def with_shown(text: str, shown: list[Shown], picture: Callable[[str, int], str]) -> str:
     """Returns the page with each block followed by what it has shown.
 
     Args:
         text: The page in Markdown.
         shown: What each block has shown, as from `run`.
-        picture: Stores a figure and returns its address: picture(figure, number of the block).
+        picture: Stores a picture and returns its address: picture(svg, number of the block).
     """
     numbers = iter(range(len(shown)))
 
@@ -68,25 +70,33 @@ def with_shown(text: str, shown: list[Shown], picture: "Any") -> str:
         parts = [block[0]]
         if shown[number].printed.strip():
             parts.append(f"``` {{ .text .printed }}\n{shown[number].printed.rstrip()}\n```")
-        if shown[number].figure is not None:
-            parts.append(f"![{_title(shown[number].figure)}]({picture(shown[number].figure, number)})")
+        if shown[number].svg:
+            parts.append(f"![{shown[number].title}]({picture(shown[number].svg, number)})")
         return "\n\n".join(parts)
 
     return FENCE.sub(followed, text)
+
+
+@contextlib.contextmanager
+def warnings_printed(printed: io.StringIO) -> Iterator[None]:
+    """Puts the warnings of what runs inside below what it has printed."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("default")
+        yield
+    printed.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in warned)
 
 
 def _run_block(code: str, place: str, namespace: dict[str, Any]) -> Shown:
     before = namespace.get("figure")
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("default")
+        with contextlib.redirect_stdout(printed), warnings_printed(printed):
             exec(compile(code, place, "exec"), namespace)
     except Exception as error:
         raise PageError(f"the block at {place} raises {type(error).__name__}: {error}") from error
-    printed.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in warned)
     drawn = namespace.get("figure")
-    return Shown(printed.getvalue(), None if drawn is before else getattr(drawn, "figure", None))
+    figure = None if drawn is before else getattr(drawn, "figure", None)
+    return Shown(printed.getvalue()) if figure is None else Shown(printed.getvalue(), _title(figure), _svg(figure))
 
 
 def _filled(text: str, name: str, namespace: dict[str, Any]) -> str:
@@ -97,6 +107,12 @@ def _filled(text: str, name: str, namespace: dict[str, Any]) -> str:
             raise PageError(f"{found[0]} in {name} raises {type(error).__name__}: {error}") from error
 
     return VALUE.sub(value, text)
+
+
+def _svg(figure: Any) -> str:
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", bbox_inches="tight")
+    return drawn.getvalue()
 
 
 def _title(figure: Any) -> str:

@@ -1,15 +1,12 @@
-"""The gallery: every example is run in its short form; its page shows what it drew and printed, and its code."""
+"""The gallery: the page of an example shows what the example drew and printed, and its code."""
 
 import ast
-import os
-import subprocess
-import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
+from docs.build_site import runs
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ROOT = EXAMPLES.parent
 # The written page -> the example about the same thing; other pages have the name of their example.
 ABOUT = {
     "tutorial/slope": "slope_and_tangent",
@@ -26,9 +23,14 @@ ABOUT = {
 }
 
 
-def addresses() -> list[str]:
-    """Returns the addresses of the gallery's pages: the overview and one for each example."""
-    return ["gallery/index.md", *(f"gallery/{path.stem}.md" for path in sorted(EXAMPLES.glob("*.py")))]
+# A page without the list of its own sections, which leaves room for pictures and code.
+WIDE = "---\nhide:\n  - toc\n---\n\n"
+
+
+def navigation() -> list[str | dict[str, str]]:
+    """Returns the gallery's pages as the navigation lists them: the overview, and each example by its short name."""
+    paths = sorted(EXAMPLES.glob("*.py"))
+    return ["gallery/index.md", *({_name(path): f"gallery/{path.stem}.md"} for path in paths)]
 
 
 def link(page: str) -> str:
@@ -43,7 +45,7 @@ def link(page: str) -> str:
 
 @cache
 def files() -> dict[str, str | bytes]:
-    """Runs all examples and returns the gallery's pages and pictures by their addresses.
+    """Returns the gallery's pages and pictures by their addresses.
 
     Raises:
         RuntimeError: If an example fails.
@@ -51,37 +53,29 @@ def files() -> dict[str, str | bytes]:
     made: dict[str, str | bytes] = {}
     cards = []
     for path in sorted(EXAMPLES.glob("*.py")):
-        printed, pictures = _run(path)
+        printed, pictures, seconds = runs.example(path.stem)
         made |= {f"gallery/{path.stem}-{name}": content for name, content in pictures.items()}
         images = [f"![{path.stem.replace('_', ' ')}]({path.stem}-{name})" for name in pictures]
         about = ast.get_docstring(ast.parse(path.read_text())) or path.stem
         title, _, rest = about.partition("\n")
-        made[f"gallery/{path.stem}.md"] = _page(path, title.rstrip("."), rest.strip(), images, printed)
+        made[f"gallery/{path.stem}.md"] = _page(path, title.rstrip("."), rest.strip(), images, printed, seconds)
         cards.append("\n\n".join(["<div markdown>", *images[:1], f"[{title.rstrip('.')}]({path.stem}.md)", "</div>"]))
-    overview = "# Gallery\n\nEvery picture was drawn, and every line printed, when this site was built.\n\n"
+    overview = f"{WIDE}# Gallery\n\nEvery picture was drawn, and every line printed, when this site was built.\n\n"
     grid = '<div class="gallery" markdown>\n\n' + "\n\n".join(cards) + "\n\n</div>\n"
     return {"gallery/index.md": overview + grid} | made
 
 
-def _page(path: Path, title: str, about: str, images: list[str], printed: str) -> str:
+def _name(path: Path) -> str:
+    words = path.stem.replace("_", " ").replace("ode ", "ODE ")
+    return words[:1].upper() + words[1:]
+
+
+def _page(path: Path, title: str, about: str, images: list[str], printed: str, seconds: float) -> str:
     output = f"``` {{ .text }}\n{printed.rstrip()}\n```" if printed.strip() else ""
     code = f"```` {{ .python }}\n{path.read_text().rstrip()}\n````"
-    ran = f"`python examples/{path.name} --short` prints:" if output else ""
-    return "\n\n".join(part for part in [f"# {title}", about, *images, ran, output, "## The code", code] if part) + "\n"
-
-
-def _run(path: Path) -> tuple[str, dict[str, bytes]]:
-    """Runs an example in an empty folder; returns what it printed, and its pictures by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        takes_folder = ["--output", "."] if '"--output"' in path.read_text() else []
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            "MPLBACKEND": "Agg",
-            "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
-        }
-        command = [sys.executable, str(path), "--short", *takes_folder]
-        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        if run.returncode:
-            raise RuntimeError(f"{path.name} fails:\n{run.stderr[-2000:]}")
-        found = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".png", ".svg"))
-        return run.stdout, {p.name: p.read_bytes() for p in found}
+    command = " ".join(["python", f"examples/{path.name}", *runs.arguments(path.stem)])
+    ran = f"`{command}` took {seconds:.0f} s of processor time, compiling included, and printed:"
+    return (
+        "\n\n".join(part for part in [f"{WIDE}# {title}", about, *images, ran, output, "## The code", code] if part)
+        + "\n"
+    )

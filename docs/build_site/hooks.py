@@ -1,10 +1,9 @@
 """What MkDocs calls while it builds the site: see `mkdocs.yml`.
 
 The reference, the gallery, and the two pages at the root of the repository become pages; the code of the written pages
-is run, and what it prints and draws is put below it.
+is run, and what the code prints and draws is put below it.
 """
 
-import io
 import os
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from docs.build_site import blocks, gallery, reference
+from docs.build_site import blocks, gallery, reference, runs
 
 ROOT = Path(__file__).parents[2]
 # The folders whose pages' code is run. The design quotes code that is no program.
@@ -23,17 +22,11 @@ LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./|docs/|examples/)[^)]*)\)")
 
 
 def on_config(config: Any) -> Any:
-    """Prepares JAX for the pages, and lists the generated pages in the navigation."""
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    """Lists the generated pages in the navigation."""
     missing = reference.undocumented()
     if missing:
         raise PluginError(f"public names without a docstring: {', '.join(missing)}")
-    folders = {"reference/": list(reference.pages()), "gallery/": list(gallery.addresses())}
+    folders = {"reference/": list(reference.pages()), "gallery/": gallery.navigation()}
     for entry in config.nav:
         for title, pages in entry.items():
             entry[title] = folders.get(pages, pages) if isinstance(pages, str) else pages
@@ -41,7 +34,12 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Adds the pages that are made, not written."""
+    """Runs the code of the pages and the examples, and adds the pages that are made, not written."""
+    written = [file.src_uri for file in files.documentation_pages() if file.src_uri.startswith(RUN)]
+    try:
+        runs.everything(written, [path.stem for path in sorted(gallery.EXAMPLES.glob("*.py"))])
+    except (blocks.PageError, RuntimeError) as error:
+        raise PluginError(str(error)) from error
     for path, text in reference.pages().items():
         files.append(File.generated(config, path, content=text))
     for path, source in FROM_ROOT.items():
@@ -52,24 +50,18 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
-    """Runs the code of a written page; a link to a file that is no page becomes its text."""
+    """Puts what the code of a page has shown below it; a link to a file that is no page becomes its text."""
     path = page.file.src_uri
-    markdown = LINK.sub(lambda link: _inside(link, path, files), markdown)
     if not path.startswith(RUN):
-        return markdown
+        return LINK.sub(lambda link: _inside(link, path, files), markdown)
 
-    def picture(figure: Any, number: int) -> str:
+    def picture(svg: str, number: int) -> str:
         name = f"pictures/{path.removesuffix('.md').replace('/', '-')}-{number}.svg"
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", bbox_inches="tight")
-        files.append(File.generated(config, name, content=drawn.getvalue()))
+        files.append(File.generated(config, name, content=svg))
         return "../" * path.count("/") + name
 
-    try:
-        text, shown = blocks.run(markdown, path)
-    except blocks.PageError as error:
-        raise PluginError(str(error)) from error
-    return blocks.with_shown(text, shown, picture) + gallery.link(path)
+    markdown = blocks.with_shown(*runs.page(path), picture) + gallery.link(path)
+    return LINK.sub(lambda link: _inside(link, path, files), markdown)
 
 
 def _inside(link: re.Match, path: str, files: Files) -> str:

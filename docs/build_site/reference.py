@@ -46,8 +46,10 @@ def pages() -> dict[str, str]:
     titled: dict[str, list[str]] = {}
     for path in names():
         titled.setdefault(_title(path), []).append(path)
+    for paths in titled.values():  # what is called first, then what is returned
+        paths.sort(key=lambda path: (inspect.isclass(_object(path)[1]), path))
     written = {address(title): _page(title, paths) for title, paths in sorted(titled.items())}
-    index = "\n".join(f"* [{title}]({address(title).removeprefix('reference/')})" for title in sorted(titled))
+    index = "\n".join(_listed(title, titled[title]) for title in sorted(titled))
     return {"reference/index.md": f"# Reference\n\nEvery public name, with a runnable example.\n\n{index}\n"} | written
 
 
@@ -109,12 +111,23 @@ def _page(title: str, paths: list[str]) -> str:
     return "\n".join([f"# {title}\n", *about, *map(_entry, paths)])
 
 
+def _listed(title: str, paths: list[str]) -> str:
+    """A page in the index, with links to its names."""
+    names = ", ".join(f"[`{path.rpartition('.')[2]}`][{_identifier(path)}]" for path in paths)
+    return f"* **[{title}]({address(title).removeprefix('reference/')})**: {names}"
+
+
+def _identifier(path: str) -> str:
+    """The name by which a page is linked: its origin's where the name is that of a module, too, as `methods.bfgs`."""
+    origin, name = str(getattr(_object(path)[1], "__module__", "")), path.rpartition(".")[2]
+    return f"{origin}.{name}" if path.count(".") > 1 and origin.endswith(f".{name}") else path
+
+
 def _entry(path: str) -> str:
-    """The directive of a name; by its origin where the name is that of a module, too, such as `methods.bfgs`."""
-    found, name = _object(path)[1], path.rpartition(".")[2]
-    origin = str(getattr(found, "__module__", ""))
-    if path.count(".") > 1 and origin.endswith(f".{name}"):
-        return f"::: {origin}.{name}\n    options:\n      heading: {path}\n"
-    if isinstance(found, enum.EnumType):  # the members' docstrings are their words
+    """The directive of a name."""
+    identifier = _identifier(path)
+    if identifier != path:
+        return f"::: {identifier}\n    options:\n      heading: {path}\n"
+    if isinstance(_object(path)[1], enum.EnumType):  # the members' docstrings are their words
         return f"::: {path}\n    options:\n      show_if_no_docstring: true\n"
     return f"::: {path}\n"

@@ -5,6 +5,7 @@ an order or a real number, are those of `jaxcalc.core.arguments`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxcalc.core.tracing import explained
 ONE_PER_VARIABLE = "a vector field returns one component per variable"
 
 
-def promoted(x):
+def promoted(x: Any) -> Any:
     """Returns the pytree x with every leaf as a real floating array; integers become the default float."""
     if x is None:
         raise TypeError("x must be a real number, an array or a pytree of arrays; it is None.")
@@ -94,7 +95,7 @@ def vector_field(F: Callable) -> Callable:
     return field
 
 
-def matching(v, x):
+def matching(v: Any, x: Any) -> Any:
     """Returns v in the dtypes of x; raises a ValueError unless v has the structure and the shapes of x."""
     v = jax.tree.map(lambda leaf: as_real(leaf, "v"), v)
     _require_match(v, x, "v", "give v one entry per entry of x, for example with jnp.broadcast_to")

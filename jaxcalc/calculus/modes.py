@@ -15,7 +15,7 @@ REFUSAL, REFUSAL_OF_PULLBACK = "forward-mode", "custom_lin"
 REFUSED = (TypeError, NotImplementedError)
 
 
-def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+def jvp(function: Callable, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     """Returns function(*primals) and its derivative along the tangents, as `jax.jvp` does."""
     try:
         return jax.jvp(function, primals, tangents)
@@ -39,7 +39,7 @@ def symmetric_jacobian(function: Callable, has_aux: bool = False) -> Callable:
     return jacobian
 
 
-def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool = False) -> tuple:
+def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """Returns function(x) and the product of its Jacobian, which is symmetric, with a direction; as `jax.jvp` does."""
     try:
         return jax.jvp(function, (x,), (direction,), has_aux=has_aux)

@@ -28,14 +28,14 @@ DEEPEST, MOST_NODES = 200, 1_000
 # Beyond this size a whole exponent is a float: XLA would write out the products of x**n for an integer n.
 LARGEST_WHOLE_EXPONENT = 1_000
 
-OPERATORS: dict[type, Callable] = {
+OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
-RELATIONS: dict[type, Callable] = {
+RELATIONS: dict[type, Callable[..., Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -67,12 +67,12 @@ class Expression:
         Raises:
             ExpressionError: If the text holds anything but what the grammar of this module allows.
         """
-        self.text = re.sub(r"\s", " ", text)
+        self.text: str = re.sub(r"\s", " ", text)
         tree = syntax_tree(self.text)
         reader = _Reader(self.text)
         self._part = reader.part(tree)
         self._tree = tree
-        self.names = tuple(sorted(reader.names, key=natural))
+        self.names: tuple[str, ...] = tuple(sorted(reader.names, key=natural))
 
     def function(self, names: Sequence[str] | None = None) -> Callable[..., Array]:
         """Returns f(*values) of these variables, by default the expression's own, in the order of the names."""
@@ -131,7 +131,7 @@ def constant(text: str) -> float:
         return float(expression.function()())
 
 
-def natural(name: str) -> list:
+def natural(name: str) -> list[Any]:
     """Returns a key that sorts x2 before x10."""
     return [(not part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", name) if part]
 

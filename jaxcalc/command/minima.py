@@ -41,7 +41,7 @@ class Search(NamedTuple):
     box: tuple[np.ndarray, np.ndarray] | None
     constraints: list[Constraint]
 
-    def scipy_constraints(self) -> list:
+    def scipy_constraints(self) -> list[Any]:
         """Returns the constraints in SciPy's form."""
         return [
             scipy.optimize.NonlinearConstraint(one.difference.of_vector(self.names), one.lower, one.upper)

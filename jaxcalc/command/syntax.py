@@ -19,6 +19,10 @@ class ExpressionError(ValueError):
         spot: The index in `text` of the character to blame.
     """
 
+    reason: str
+    text: str
+    spot: int
+
     def __init__(self, reason: str, text: str, spot: int):
         self.reason, self.text, self.spot = reason, text, spot
         start = max(0, spot - SHOWN)

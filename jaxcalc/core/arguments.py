@@ -23,7 +23,7 @@ PARTITION = (
 )
 
 
-def as_tuple(args: Any) -> tuple:
+def as_tuple(args: Any) -> tuple[Any, ...]:
     """Returns args if it is a tuple, otherwise a tuple of it alone, as SciPy does."""
     return args if isinstance(args, tuple) else (args,)
 

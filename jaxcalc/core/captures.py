@@ -208,7 +208,7 @@ class Versions(Generic[T]):
 
     def __init__(self):
         self._versions: list[tuple[Captures, T]] = []
-        self.count = 0
+        self.count: int = 0
 
     def current(self, functions: Sequence[Any], make: Callable[[Captures], T]) -> T:
         """Returns what `make` has made for the values of now; makes it where there is none.

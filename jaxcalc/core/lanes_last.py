@@ -275,7 +275,7 @@ def _product(equation: Any, operands: list, width: int) -> Array | None:
     return jax.lax.dot_general(left, right, (contracted, ((), ())), **{key: equation.params[key] for key in keys})
 
 
-RULES: dict[str, Callable[[Any, list, int], Array | None]] = {
+RULES: dict[str, Callable[[Any, list[Any], int], Array | None]] = {
     "broadcast_in_dim": _broadcast,
     "reshape": _reshaped,
     "squeeze": _squeezed,

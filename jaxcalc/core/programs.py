@@ -44,7 +44,7 @@ class _Version(NamedTuple):
 _programs: dict[tuple, tuple[Versions[_Version], list[Callable]]] = {}
 
 
-def compiled(run: Callable, functions: Sequence[Callable], **options: Any) -> Callable:
+def compiled(run: Callable, functions: Sequence[Callable[..., Any]], **options: Any) -> Callable:
     """Returns (static, *operands) -> run(functions, static, *operands), jitted.
 
     Args:
@@ -184,7 +184,7 @@ def _frames_inside_the_package() -> int:
     return count
 
 
-def joined(kind: Callable[..., T], functions: Sequence[Callable], *options: Hashable) -> T:
+def joined(kind: Callable[..., T], functions: Sequence[Callable[..., Any]], *options: Hashable) -> T:
     """Returns kind(references, *options), one function made of several: the same object for the same functions.
 
     It may so be the key of a program. It does not keep the functions alive, and is dropped when one of them is

@@ -12,12 +12,12 @@ from jax import Array
 PyTree = Any
 
 
-def varying_axes(tree: PyTree) -> frozenset:
+def varying_axes(tree: PyTree) -> frozenset[Any]:
     """Returns the axes of devices over which an array of the tree differs; none outside of `jax.shard_map`."""
     return frozenset().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(tree)))
 
 
-def varying_over(axes: frozenset, tree: PyTree) -> PyTree:
+def varying_over(axes: frozenset[Any], tree: PyTree) -> PyTree:
     """Returns the tree as values that differ over these axes, those included over which they differ already."""
 
     def cast(leaf: Array) -> Array:

@@ -115,7 +115,7 @@ def own_promotion() -> Iterator[Callable[[Callable], Callable]]:
 class Traced:
     """A function as its trace: calling it runs no code of the user's, in no modes but those of its trace."""
 
-    def __init__(self, function: Callable, x0: Any, args: tuple, shared: tuple):
+    def __init__(self, function: Callable, x0: Any, args: tuple[Any, ...], shared: tuple[Any, ...]):
         """Traces the function at the shapes of one problem."""
         trace = jax.make_jaxpr(function, return_shape=True)
         self._closed, output = trace(jax.eval_shape(as_floating, x0), *args, *shared)

@@ -85,7 +85,7 @@ class Certificate:
 
 
 def certificates(
-    family: Family, x: Any, args: tuple, shared: tuple, box: Box, gtol: Array | float | None
+    family: Family, x: Any, args: tuple[Any, ...], shared: tuple[Any, ...], box: Box, gtol: Array | float | None
 ) -> Certificate:
     """Returns the certificates of N points, a block of them at a time, since each holds a Hessian.
 

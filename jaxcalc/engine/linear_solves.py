@@ -5,6 +5,7 @@ where dF/du hardly changes on the way there: at a minimum such as that of x^4 it
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ SMALLEST_PIVOT = 10
 MOST_CHANGE = 0.25
 
 
-def positive_definite(root: Callable, matvec: Matvec, u: Array, near: bool) -> tuple[Callable, Array]:
+def positive_definite(root: Callable, matvec: Matvec, u: Array, near: bool) -> tuple[Callable[..., Any], Array]:
     """Solves with dF/du where it is symmetric and positive definite to working precision.
 
     Args:

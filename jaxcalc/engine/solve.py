@@ -65,7 +65,7 @@ def solve_one(
 
 
 def solve_all(
-    functions: Sequence[Callable], problems: Sequence[Problem], options: Options, progress: bool = False
+    functions: Sequence[Callable[..., Any]], problems: Sequence[Problem], options: Options, progress: bool = False
 ) -> list[OptimizeResult]:
     """Solves the queues of several functions, one after the other in one program.
 
@@ -101,13 +101,19 @@ def _solve_queue(fun: Callable, problem: Problem, options: Options, progress: bo
     return dataclasses.replace(result, certificate=_certificates_of(fun, problem._replace(x0=result.x), options))
 
 
-def solve_on_devices(fun: Callable, problem: Problem, options: Options, devices: tuple) -> OptimizeResult:
+def solve_on_devices(fun: Callable, problem: Problem, options: Options, devices: tuple[Any, ...]) -> OptimizeResult:
     """Solves a queue in equal parts, one on each device, whose loops are separate: no part waits for another."""
     return compiled(_solve_on_devices, [fun])((options, devices), problem)
 
 
 def certify(
-    fun: Callable, family: type[Family], x: Any, args: tuple, shared: tuple, box: Box, gtol: Any
+    fun: Callable,
+    family: type[Family],
+    x: Any,
+    args: tuple[Any, ...],
+    shared: tuple[Any, ...],
+    box: Box,
+    gtol: Any,
 ) -> Certificate:
     """Returns the certificates of points, leaves (N, ...); see `certificates`."""
     problem = Problem(None, x, args, shared, box, tolerances=Tolerances(gtol))

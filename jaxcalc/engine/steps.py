@@ -58,6 +58,8 @@ MOST_STEPS = 2000
 class Form:
     """A family without its function, as a static argument: what the step's program depends on, and no more."""
 
+    family: Family
+
     def __init__(self, family: Family, like: PyTree):
         """Takes the family and the form of one problem's x."""
         self.family = family.of(None)
@@ -83,6 +85,12 @@ class Plan:
         calls: The calls that the host has driven.
         is_quick: Whether the host may drive further ones.
     """
+
+    function: Traced
+    form: Form
+    like: PyTree
+    calls: int
+    is_quick: bool
 
     def __init__(self, function: Traced, family: Family, like: PyTree):
         self.function, self.form, self.like = function, Form(family, like), like

@@ -34,12 +34,12 @@ class Mode(Protocol):
         ...
 
     @staticmethod
-    def number_and_gradient(s: Callable, x: tuple, dx: tuple) -> tuple[Array, Array]:
+    def number_and_gradient(s: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> tuple[Array, Array]:
         """Returns the tangents along dx, at x = (u, moving), of the number and of its gradient with respect to u."""
         ...
 
     @staticmethod
-    def tangent(function: Callable, x: tuple, dx: tuple) -> PyTree:
+    def tangent(function: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> PyTree:
         """Returns the tangent of function(*x) along dx."""
         ...
 
@@ -53,7 +53,7 @@ class Forward:
         return jax.jvp(gradient, (u,), (v,))[1]
 
     @staticmethod
-    def number_and_gradient(s: Callable, x: tuple, dx: tuple) -> tuple[Array, Array]:
+    def number_and_gradient(s: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> tuple[Array, Array]:
         """As `Mode.number_and_gradient`."""
 
         def number_and_gradient(u, moving):
@@ -65,7 +65,7 @@ class Forward:
         return Forward.tangent(number_and_gradient, x, dx)
 
     @staticmethod
-    def tangent(function: Callable, x: tuple, dx: tuple) -> PyTree:
+    def tangent(function: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> PyTree:
         """As `Mode.tangent`."""
         return _linear(
             lambda dx: jax.jvp(function, x, dx)[1],
@@ -85,7 +85,7 @@ class Reverse:
         return jax.vjp(gradient, u)[1](v)[0]
 
     @staticmethod
-    def number_and_gradient(s: Callable, x: tuple, dx: tuple) -> tuple[Array, Array]:
+    def number_and_gradient(s: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> tuple[Array, Array]:
         """As `Mode.number_and_gradient`."""
         direction = (jnp.zeros_like(x[0]), *dx[1:]) if dx[0] is None else dx
 
@@ -104,7 +104,7 @@ class Reverse:
         return tangent, du
 
     @staticmethod
-    def tangent(function: Callable, x: tuple, dx: tuple) -> PyTree:
+    def tangent(function: Callable, x: tuple[Any, ...], dx: tuple[Any, ...]) -> PyTree:
         """As `Mode.tangent`."""
 
         def product(vector):

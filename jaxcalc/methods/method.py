@@ -10,7 +10,7 @@ value is (L,), a Hessian is (n, n, L).
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from jax import Array
 
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.needs import GRADIENT, Evaluation, Need
+
+T = TypeVar("T")
 
 
 class Iterate(NamedTuple):
@@ -126,9 +128,9 @@ def static_field(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
-def register(cls: type) -> type:
+def register(cls: type[T]) -> type[T]:
     """Makes a frozen dataclass of a `Method` a pytree: its fields are traced, but for those marked static."""
-    fields = dataclasses.fields(cls)
+    fields = dataclasses.fields(cast(Any, cls))
     static = [field.name for field in fields if field.metadata.get("static")]
     traced = [field.name for field in fields if not field.metadata.get("static")]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def registry_of(names: Mapping[str, Any]) -> dict[str, Callable]:
+def registry_of(names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     """Returns the functions among these names that need no argument, by name."""
     return {name: value for name, value in names.items() if _is_factory(name, value)}
 

@@ -10,7 +10,7 @@ from jax import Array
 from jaxcalc.calculus.derivatives import derivative, gradient
 from jaxcalc.core.arguments import whole_number
 
-ACTIVATIONS: dict[str, Callable] = {
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable] = {
     "identity": lambda z: z,
 }
 # The variance of a weight, from the numbers of units before and after it.
-INITIALIZATIONS: dict[str, Callable] = {
+INITIALIZATIONS: dict[str, Callable[..., Any]] = {
     "he": lambda before, after: 2 / before,
     "glorot": lambda before, after: 2 / (before + after),
 }

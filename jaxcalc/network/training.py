@@ -28,13 +28,13 @@ class Plan(NamedTuple):
     computation: Computation
 
 
-def starts(functions: list[Callable], plan: None, keys: Array) -> Any:
+def starts(functions: list[Callable[..., Any]], plan: None, keys: Array) -> Any:
     """Returns the parameters from which the runs of each seed start, leaves (S, ...)."""
     (init,) = functions
     return jax.vmap(lambda key: init(jax.random.fold_in(key, 0)))(keys)
 
 
-def evaluate(functions: list[Callable], plan: None, params: Any, data: Any) -> Array:
+def evaluate(functions: list[Callable[..., Any]], plan: None, params: Any, data: Any) -> Array:
     """Returns a cost or metric on all data, (S, R).
 
     The seeds are evaluated one after the other: the activations of all runs on all data may not fit into memory.
@@ -43,7 +43,7 @@ def evaluate(functions: list[Callable], plan: None, params: Any, data: Any) -> A
     return jax.lax.map(jax.vmap(lambda params: cost(params, data)), params)
 
 
-def begin(functions: list[Callable], plan: None, params: Any, rates: Array) -> tuple[Any, Any]:
+def begin(functions: list[Callable[..., Any]], plan: None, params: Any, rates: Array) -> tuple[Any, Any]:
     """Returns the parameters and the optimiser states before the first step, leaves (S, R, ...)."""
     (factory,) = functions
     state = lambda params, rate: before_first_step(factory, params, rate)  # noqa: E731
@@ -51,7 +51,13 @@ def begin(functions: list[Callable], plan: None, params: Any, rates: Array) -> t
 
 
 def epoch(
-    functions: list[Callable], plan: Plan, state: tuple[Any, Any], rates: Array, keys: Array, number: Array, data: Any
+    functions: list[Callable[..., Any]],
+    plan: Plan,
+    state: tuple[Any, Any],
+    rates: Array,
+    keys: Array,
+    number: Array,
+    data: Any,
 ) -> tuple[tuple[Any, Any], Array]:
     """Takes the steps of one epoch in all runs; returns the states and the mean of the batches' costs, (S, R)."""
     cost, factory = functions
@@ -105,7 +111,7 @@ def batches(key: Array, number: Array, plan: Plan, data: Any) -> Array:
 
 
 def begin_full_batch(
-    functions: list[Callable], computation: Computation, method: Method, params: Any, data: Any
+    functions: list[Callable[..., Any]], computation: Computation, method: Method, params: Any, data: Any
 ) -> tuple[Any, Any]:
     """Returns the parameters, leaves (S, 1, ...), and the method's state, one lane per seed, before any evaluation."""
     objective = _objective(functions, computation, params, data)
@@ -113,7 +119,7 @@ def begin_full_batch(
 
 
 def evaluation(
-    functions: list[Callable], computation: Computation, method: Method, state: tuple[Any, Any], data: Any
+    functions: list[Callable[..., Any]], computation: Computation, method: Method, state: tuple[Any, Any], data: Any
 ) -> tuple[tuple[Any, Any], Array]:
     """Takes one evaluation of all data and one step in all runs; returns the states and the cost at x, (S, 1)."""
     objective = _objective(functions, computation, jax.tree.map(lambda leaf: leaf[:, 0], state[0]), data)

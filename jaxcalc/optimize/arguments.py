@@ -69,7 +69,7 @@ def tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
     return array
 
 
-def problem_count(label: str, x0: Any, args: tuple, one: str = "minimize") -> int:
+def problem_count(label: str, x0: Any, args: tuple[Any, ...], one: str = "minimize") -> int:
     """Returns the number of problems, N; raises a ValueError unless every leaf of x0 and args has the axis N first.
 
     Args:

@@ -118,7 +118,7 @@ class BootstrapResult:
 
 
 def bootstrap(
-    fit: "CurveFitResult | Callable",
+    fit: "CurveFitResult | Callable[..., Any]",
     x0: Any = None,
     shared: Any = (),
     *,

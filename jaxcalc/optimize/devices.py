@@ -12,14 +12,14 @@ from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.solve import solve_on_devices
 
 
-def as_devices(devices: Any) -> tuple:
+def as_devices(devices: Any) -> tuple[Any, ...]:
     """Returns the devices that the caller gives as a sequence, or a TypeError that says what to write."""
     if isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices):
         return tuple(devices)
     raise TypeError(f"devices is a list of devices, such as jax.devices(), not {devices!r}.")
 
 
-def shared_out(fun: Callable, problem: Problem, options: Options, devices: tuple) -> OptimizeResult:
+def shared_out(fun: Callable, problem: Problem, options: Options, devices: tuple[Any, ...]) -> OptimizeResult:
     """Returns the results of a queue whose problems are dealt out to the devices in equal parts, in order.
 
     Problems without a start fill the last part, so that all parts are of one length.

@@ -24,7 +24,12 @@ INSTEAD_OF_OPTION = {
     "norm": "gtol is about the largest component of the gradient, as with SciPy's norm=inf: leave it out",
 }
 # The values of options that ask for nothing.
-NOTHING = {"disp": (None, False, 0, -1), "iprint": (-1,), "return_all": (False,), "norm": (np.inf,)}
+NOTHING: dict[str, tuple[Any, ...]] = {
+    "disp": (None, False, 0, -1),
+    "iprint": (-1,),
+    "return_all": (False,),
+    "norm": (np.inf,),
+}
 # What SciPy's keywords have for a counterpart.
 INSTEAD = {
     "jac": "jaxcalc differentiates fun by itself: leave jac out. For a derivative of your own give fun one by "

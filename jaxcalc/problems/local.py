@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ class KnownProblem:
     x0: np.ndarray
     minima: np.ndarray
     value: float
-    args: tuple = ()
+    args: tuple[Any, ...] = ()
     tags: frozenset[str] = frozenset()
 
 

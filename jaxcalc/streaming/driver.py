@@ -20,7 +20,7 @@ BROKEN = (
     "a worker died, and its pool takes no more tasks; what was written before is kept, and the same call goes on. "
     'executor="processes" starts a new worker in the place of one that dies.'
 )
-EXECUTORS = {"threads": threads, "processes": processes}
+EXECUTORS: dict[str, Callable[[int | None], Threads | Processes]] = {"threads": threads, "processes": processes}
 # How often, in seconds, the loop looks whether it is to stop; a wait without an end cannot be interrupted everywhere.
 HEARTBEAT = 0.2
 
@@ -101,6 +101,13 @@ class Loop:
         solved: How many problems have a result before the loop begins.
         report: Called with `Progress` after each receipt.
     """
+
+    work: Work
+    problems: Table | Maker
+    workers: Workers
+    solved: int
+    successes: int
+    report: Callable[[Progress], Any]
 
     def __init__(
         self, work: Work, problems: Table | Maker, workers: Workers, solved: int, report: Callable[[Progress], Any]

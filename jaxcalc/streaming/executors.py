@@ -32,7 +32,10 @@ class Threads(ThreadPoolExecutor):
         slots: The semaphore that computing takes.
     """
 
-    def __init__(self, workers: int, devices: list):
+    workers: int
+    slots: "Slots"
+
+    def __init__(self, workers: int, devices: list[Any]):
         super().__init__(2 * workers, "jaxcalc")
         self.workers, self.slots = workers, Slots(workers, devices)
 
@@ -40,7 +43,7 @@ class Threads(ThreadPoolExecutor):
 class Slots:
     """A semaphore of so many slots, each with a device where there are several; a context."""
 
-    def __init__(self, workers: int, devices: list):
+    def __init__(self, workers: int, devices: list[Any]):
         self._free: queue.SimpleQueue = queue.SimpleQueue()
         for _, device in zip(range(workers), itertools.cycle(devices or [None])):
             self._free.put(device)
@@ -116,7 +119,7 @@ class Processes(Executor):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Returns the future of fn(*args, **kwargs), which runs in a process that is free."""
         if self._closed:
             raise RuntimeError("the processes have been shut down")
@@ -145,7 +148,7 @@ class Processes(Executor):
         if not wait:
             for pid in self.pids():
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but the latter
         if wait:
             for thread in self._threads:
                 thread.join()

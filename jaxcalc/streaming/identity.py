@@ -26,11 +26,11 @@ def identity(
     fun: Callable,
     traced: Callable,
     method: Any,
-    options: Mapping,
-    shared: tuple,
+    options: Mapping[str, Any],
+    shared: tuple[Any, ...],
     one: Rows,
-    modes: Mapping,
-) -> dict:
+    modes: Mapping[str, Any],
+) -> dict[str, Any]:
     """Returns what the results of a run depend on beside N and the chunks.
 
     Args:
@@ -59,7 +59,7 @@ def identity(
     }
 
 
-def fingerprint_of_function(fun: Callable, one: Rows, shared: tuple) -> str:
+def fingerprint_of_function(fun: Callable, one: Rows, shared: tuple[Any, ...]) -> str:
     """Returns the hash of the function's trace at one problem, and of the arrays that it captures."""
     problem = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (one.x0, one.args))
     floats = jax.tree.map(
@@ -70,7 +70,7 @@ def fingerprint_of_function(fun: Callable, one: Rows, shared: tuple) -> str:
     return hashlib.sha256((text + _fingerprint([np.asarray(const) for const in closed.consts])).encode()).hexdigest()
 
 
-def differences(stored: Mapping, current: Mapping, ignored: tuple[str, ...] = ()) -> list[str]:
+def differences(stored: Mapping[str, Any], current: Mapping[str, Any], ignored: tuple[str, ...] = ()) -> list[str]:
     """Returns a line for each entry in which two identities differ, with both values."""
     lines = []
     for name in {**stored, **current}:

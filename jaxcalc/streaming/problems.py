@@ -32,8 +32,8 @@ class Rows(NamedTuple):
     """
 
     x0: PyTree
-    args: tuple
-    own: tuple = ()
+    args: tuple[Any, ...]
+    own: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Table:
         """Returns whether all arrays are files that another process can open, so that no rows have to be sent."""
         return all(_opens_elsewhere(leaf) for leaf in jax.tree.leaves(self.rows))
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         opened = jax.tree.map(lambda leaf: MappedFile.of(leaf) if _is_whole_map(leaf) else leaf, self.rows)
         return {"rows": opened, "count": self.count}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         is_file = lambda leaf: isinstance(leaf, MappedFile)  # noqa: E731
         rows = jax.tree.map(lambda leaf: leaf.open() if is_file(leaf) else leaf, state["rows"], is_leaf=is_file)
         object.__setattr__(self, "rows", rows)
@@ -79,7 +79,7 @@ class Maker:
 
     chunk: Callable
     count: int
-    own: tuple = ()
+    own: tuple[Any, ...] = ()
 
     def read(self, start: int, stop: int) -> Rows:
         """Returns the rows start .. stop - 1 as the function makes them.

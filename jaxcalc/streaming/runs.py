@@ -57,7 +57,7 @@ class Run(NamedTuple):
     rerun: str | None
     verify: bool
     progress: Any
-    note: Mapping | None = None
+    note: Mapping[str, Any] | None = None
 
 
 class Kind(NamedTuple):

@@ -20,6 +20,10 @@ import numpy as np
 from jaxcalc.engine.status import Status
 
 MISSING_ZARR = 'a store on disk needs zarr: pip install "jaxcalc[store]"; MemoryStore() needs nothing'
+NO_LOCKS = (
+    "a store on disk is locked by flock while a run writes into it, and this system (Windows?) has none: run under "
+    "Linux, macOS or WSL, or give MemoryStore() for results that fit in memory"
+)
 # The numbers of a chunk in `done`: its state, then how many problems ended with each status code, room for more.
 COLUMNS = 16
 UNWRITTEN, WRITTEN, FAILED = 0, 1, 2
@@ -252,16 +256,16 @@ class ZarrStore:
 
     is_shared = True
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         try:
             import zarr  # noqa: F401
         except ImportError as error:
             raise ImportError(MISSING_ZARR) from error
-        self.path = Path(path).absolute()
+        self.path: Path = Path(path).absolute()
         self._arrays: dict[tuple[str, str], Any] = {}
         self._layout: Layout | None = None
 
-    def __getstate__(self) -> dict[Any, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -421,9 +425,12 @@ class ZarrStore:
         """Returns a context in which no other run can write into the store; a lock of a dead process does not hold.
 
         Raises:
-            StoreError: If another process runs on the store.
+            StoreError: If another process runs on the store, or the system has no locks of this kind.
         """
-        import fcntl
+        try:
+            import fcntl
+        except ImportError as error:
+            raise StoreError(NO_LOCKS) from error
 
         path = self.path.with_name(f"{self.path.name}.lock")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Solver:
 
     solve: Callable
     fun: Callable
-    shared: tuple
+    shared: tuple[Any, ...]
     options: Mapping[str, Any]
 
     def fields(self, rows: Rows) -> dict[str, Any]:
@@ -110,7 +110,7 @@ _warm: set[tuple[str, Any]] = set()
 _stopped: set[str] = set()
 _guard, _first = threading.Lock(), threading.Lock()
 # The device of a worker that is a thread, and the slots that computing takes.
-local = threading.local()
+local: threading.local = threading.local()
 
 
 def solve_chunk(work: Work, chunk: int, rows: Rows | None = None, slots: Any = None) -> Receipt:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
-from docs.build_site import blocks, reference
+from docs.build_site import blocks, reference, runs
 
 pytest.importorskip("matplotlib")
 
@@ -35,7 +35,7 @@ def named(path: Path):
 def test_the_code_of_the_page_runs(path):
     for module in NEEDS.get(path.stem, ()):
         pytest.importorskip(module)
-    text, shown = blocks.run(path.read_text(), path.stem)
+    text, shown = runs.page(path.relative_to(DOCS).as_posix())
     assert len(shown) == len(re.findall("^```python", text, re.MULTILINE))
     assert "{{ " not in text
 

@@ -1,5 +1,6 @@
 """The package is typed: a user's script passes the type checker, whose complaints a wrong use gets."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -39,3 +40,16 @@ def test_a_wrong_use_is_seen(tmp_path):
     wrong = "\nfit.popt.nothing\njc.integrate(jnp.sin)\njc.plots.curve(jnp.sin, 0.0)\n"
     said = complaints(tmp_path, SCRIPT.read_text() + wrong)
     assert "3 errors" in said, said
+
+
+@pytest.mark.slow
+def test_the_type_of_every_public_symbol_is_known(tmp_path):
+    tool = shutil.which("pyright", path=str(Path(sys.executable).parent))
+    if tool is None:
+        pytest.skip("pyright is not installed")
+    # The checker finds the packages where the first Python on the path finds them.
+    paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    paths["PYTHONPATH"] = str(Path(jaxcalc.__file__).parents[1])
+    command = [tool, "--ignoreexternal", "--verifytypes", "jaxcalc"]
+    said = subprocess.run(command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False)
+    assert "Type completeness score: 100%" in said.stdout, said.stdout[-3000:]

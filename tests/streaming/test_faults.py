@@ -95,16 +95,18 @@ def test_a_run_killed_at_random_moments_leaves_the_same_bytes(executor, tmp_path
     while kills < (10 if executor == "threads" else 3):
         before = written(path)
         run = started("-m", "tests.streaming.run_stream", path, executor)
-        wait_for(lambda run=run, before=before: written(path) > before or run.poll() is not None)
+        wait_for(lambda path=path, run=run, before=before: written(path) > before or run.poll() is not None)
         time.sleep(moments.uniform(0, 0.25))
-        if run.poll() is not None:
-            break
+        if run.poll() is not None:  # on a busy machine it may end between two looks: once more from nothing
+            assert run.returncode == 0
+            assert files(path) == whole
+            path = path.with_stem(f"{path.stem}_again")
+            continue
         children = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()
         run.kill()
         run.wait()
         wait_for(lambda children=children: not any(alive(pid) for pid in children), 10)
         kills += 1
-    assert kills >= 3
     run = started("-m", "tests.streaming.run_stream", path, executor)
     assert run.wait(300) == 0
     assert files(path) == whole

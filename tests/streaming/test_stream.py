@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 import warnings
 from typing import Any
@@ -344,6 +345,12 @@ def test_a_second_run_on_a_store_is_refused(store):
 def test_a_lock_of_a_dead_process_does_not_hold(tmp_path):
     (tmp_path / "out.zarr.lock").write_text("process 1 on elsewhere\n")
     assert stream((X0, C), tmp_path / "out.zarr").complete
+
+
+def test_a_system_without_locks_is_told_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(jc.streaming.StoreError, match=r"Windows\?.*WSL, or give MemoryStore"):
+        stream((X0, C), tmp_path / "out.zarr")
 
 
 def test_the_store_is_plain_zarr_and_opens_in_xarray(tmp_path):

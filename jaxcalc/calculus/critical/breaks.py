@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,9 @@ def simplest_number(lo: float, hi: float) -> float:
     return next((number for number in rounded if lo <= number <= hi), middle)
 
 
-def resolved(jets: Jets, piece: Piece, before: Piece | None, after: Piece | None, scale: float) -> tuple[list, Break]:
+def resolved(
+    jets: Jets, piece: Piece, before: Piece | None, after: Piece | None, scale: float
+) -> tuple[list[Any], Break]:
     """Returns the pieces that take the place of a broken piece, and the break.
 
     If the simplest number in the piece is shown to be the only break, the cells on both sides of it are classified.

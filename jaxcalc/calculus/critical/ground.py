@@ -24,6 +24,12 @@ class Ground:
         scale: The width of the interval, or 1 if that is less.
     """
 
+    jets: Jets
+    edges: np.ndarray
+    lower: float
+    upper: float
+    scale: float
+
     def __init__(self, jets: Jets, edges: np.ndarray, lower: float, upper: float):
         self.jets, self.edges, self.lower, self.upper = jets, edges, lower, upper
         self.scale = min(1.0, float(edges[-1] - edges[0]))

@@ -11,7 +11,7 @@ from jaxcalc.calculus.critical.ground import SAME_POINT, Ground
 from jaxcalc.calculus.critical.limits import limits_at_infinity
 from jaxcalc.calculus.critical.pieces import Piece, pieces_of, regrouped
 from jaxcalc.calculus.critical.roots import degenerate_root, roots
-from jaxcalc.calculus.intervals.isolation import Cells, Kind
+from jaxcalc.calculus.intervals.isolation import Cells, Jets, Kind
 
 # f' touches 0 without a change of sign if its bounds are below this share of its values around.
 _TOUCHES = 1e-14
@@ -46,6 +46,11 @@ class Landscape:
 
 class Survey:
     """Makes a `Landscape` from cells."""
+
+    ground: Ground
+    jets: Jets
+    most: int
+    pieces: list[Piece]
 
     def __init__(self, ground: Ground, cells: Cells):
         self.ground, self.jets = ground, ground.jets

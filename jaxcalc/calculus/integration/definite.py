@@ -151,8 +151,15 @@ def traced_integrand(f: Callable, start: Any, args: tuple) -> tuple[Integrand, l
 
 
 def definite_integrals(
-    f: Callable, options: IntegralOptions, a: Array, b: Array, args: tuple, points: tuple, epsabs: Any, epsrel: Any
-) -> tuple:
+    f: Callable,
+    options: IntegralOptions,
+    a: Array,
+    b: Array,
+    args: tuple[Any, ...],
+    points: tuple[Any, ...],
+    epsabs: Any,
+    epsrel: Any,
+) -> tuple[Any, ...]:
     """Integrates f(x, *args) from a to b, for every pair of ends; runs while JAX traces a program.
 
     Args:

@@ -43,7 +43,7 @@ class Unknown(Equality):
     """What an operation without an extension returns, or what was computed of that: nobody knows where it changes."""
 
 
-class Breaks(list):
+class Breaks(list[Any]):
     """Boolean arrays: whether each operation may fail to be analytic somewhere on its intervals.
 
     Attributes:
@@ -272,7 +272,7 @@ def _less(breaks, params, x, y):
     return Interval(x.hi < y.lo, x.lo < y.hi)
 
 
-def less_or_equal(breaks, params, x, y):
+def less_or_equal(breaks: Breaks, params: dict[str, Any], x: Interval, y: Interval) -> Interval:
     """Returns the extension of x <= y."""
     return Interval(x.hi <= y.lo, x.lo <= y.hi)
 
@@ -301,7 +301,7 @@ def _exclusive_or(breaks, params, x, y):
     return Interval(decided & (x.lo ^ y.lo), ~decided | (x.lo ^ y.lo))
 
 
-def select(breaks, params, which, *cases):
+def select(breaks: Breaks, params: dict[str, Any], which: Interval, *cases: Interval) -> Interval:
     """Returns the hull of the cases that the index `which` may select; a break where it may select several cases."""
     record = breaks.append if isinstance(which, Equality) else breaks.switch
     record(which.lo != which.hi)
@@ -466,7 +466,7 @@ _INCREASING = {
     **{"exp": jnp.exp, "expm1": jnp.expm1, "tanh": jnp.tanh, "cbrt": jnp.cbrt},
     **{"asinh": jnp.arcsinh, "atan": jnp.arctan, "erf": lax.erf, "logistic": jax.nn.sigmoid},
 }
-EXTENSIONS: dict[str, Callable] = {
+EXTENSIONS: dict[str, Callable[..., Any]] = {
     **{name: _increasing(operation) for name, operation in _INCREASING.items()},
     "log": _increasing(jnp.log, bottom=-jnp.inf),
     "log1p": _increasing(jnp.log1p, bottom=-jnp.inf, ulps=160),
@@ -497,7 +497,7 @@ EXTENSIONS: dict[str, Callable] = {
     **{"eq": _equal, "ne": _negated(_equal), "not": _not, "xor": _exclusive_or},
 }
 # Tighter extensions of operations whose two operands are one variable: x x, x - x, x != x and x == x.
-EXTENSIONS_OF_EQUAL_OPERANDS: dict[str, Callable] = {
+EXTENSIONS_OF_EQUAL_OPERANDS: dict[str, Callable[..., Any]] = {
     "mul": lambda breaks, params, x, _: _square(breaks, params, x),
     "sub": lambda breaks, params, x, _: Interval(jnp.zeros_like(x.lo), jnp.zeros_like(x.lo)),
     "ne": lambda breaks, params, x, _: Interval(jnp.zeros(x.lo.shape, bool), jnp.zeros(x.lo.shape, bool)),

@@ -161,7 +161,7 @@ def _is_complex(equation: Any) -> bool:
     return any(jnp.issubdtype(var.aval.dtype, jnp.complexfloating) for var in (*equation.invars, *equation.outvars))
 
 
-def extended(primitive: Any, params: dict, operands: list, equal: bool, breaks: Breaks) -> list:
+def extended(primitive: Any, params: dict[str, Any], operands: list[Any], equal: bool, breaks: Breaks) -> list[Any]:
     """Returns the results of one operation, of whose operands at least one is an interval.
 
     Args:
@@ -212,7 +212,7 @@ def _identity(intervals: list[Interval]) -> list[Interval]:
     return intervals
 
 
-def extreme_behind(equation: Any, producers: dict) -> Any:
+def extreme_behind(equation: Any, producers: dict[Any, Any]) -> Any:
     """Returns the equation z = max(x, y) or z = min(x, y) behind a comparison x == z or z == x, or None."""
     if equation.primitive.name != "eq":
         return None

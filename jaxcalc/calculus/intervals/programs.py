@@ -67,9 +67,9 @@ class Operation(NamedTuple):
     """An elementary operation, in the terms of a JAX equation."""
 
     primitive: Any
-    params: dict
-    invars: tuple
-    outvars: tuple
+    params: dict[str, Any]
+    invars: tuple[Any, ...]
+    outvars: tuple[Any, ...]
 
 
 class Program:

@@ -122,18 +122,20 @@ def _shift_right(breaks: Breaks, params: dict, x: Interval, by: Interval) -> lis
 
 
 # None stands for operations on whole numbers that are neither increasing nor decreasing: bit by bit.
-OF_WHOLE_NUMBERS: dict[str, Callable | None] = {
+OF_WHOLE_NUMBERS: dict[str, Callable[..., Any] | None] = {
     **{"div": _quotient, "rem": _remainder},
     **dict.fromkeys(("and", "or", "xor"), None),
 }
 # These return None for the cases that have no extension here.
-SELECTIONS: dict[str, Callable] = {
+SELECTIONS: dict[str, Callable[..., Any]] = {
     **{"sort": _sort, "dynamic_slice": _dynamic_slice, "gather": _gather},
     **{"bitcast_convert_type": _bits, "shift_right_arithmetic": _shift_right},
 }
 
 
-def unbounded(name: str, params: dict, operands: list[Interval], avals: list, breaks: Breaks) -> list[Interval]:
+def unbounded(
+    name: str, params: dict[str, Any], operands: list[Interval], avals: list[Any], breaks: Breaks
+) -> list[Interval]:
     """Returns the intervals of all results that an operation without an extension can have.
 
     Such an operation counts as analytic, except that sorted numbers may change places. What a loop does inside of

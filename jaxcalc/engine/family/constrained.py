@@ -1,8 +1,8 @@
 """Problems whose function returns a number that is minimised, and constraints that its x has to obey."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -125,8 +125,8 @@ def default_violation(dtype: Any) -> float:
 class ConstrainedFamily(Family):
     """fun(x, *args, *shared) -> `Constrained`: f is minimised under c_E = 0 and c_I >= 0."""
 
-    methods = constrained.REGISTRY
-    result_type = ConstrainedResult
+    methods: ClassVar[Mapping[str, Callable[[], Method]]] = constrained.REGISTRY
+    result_type: ClassVar[type[OptimizeResult]] = ConstrainedResult
 
     @staticmethod
     def check_output(output: PyTree) -> None:
@@ -244,7 +244,7 @@ class ConstrainedFamily(Family):
 
     def linear_solve(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, root: Callable, matvec: Matvec, u: Array, near: bool
-    ) -> tuple[Callable, Array]:
+    ) -> tuple[Callable[..., Any], Array]:
         """Solves the system of Karush, Kuhn and Tucker where that is regular and x a minimum on the tangent space.
 
         It is one where the matrix has as many negative eigenvalues as there are constraints (Gould 1985).

@@ -1,8 +1,8 @@
 """Problems whose function returns residuals, whose squares are summed and minimised."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +97,7 @@ def _not_residuals(output: Any) -> str:
 class Residual(Family):
     """fun(x, *args, *shared) -> `Residuals`, half of whose (robust, weighted) sum of squares is minimised."""
 
-    methods = least_squares.REGISTRY
+    methods: ClassVar[Mapping[str, Callable[[], Method]]] = least_squares.REGISTRY
     judges_small_changes = True
 
     @staticmethod
@@ -222,7 +222,7 @@ class FitRows(NamedTuple):
     output: Array  # (N, ...) what fun returned
 
 
-def linearizations(functions: Sequence[Callable], _: Any, problem: Problem) -> FitRows:
+def linearizations(functions: Sequence[Callable[..., Any]], _: Any, problem: Problem) -> FitRows:
     """Returns the linear problems at x0 of every problem of a queue; for `core.programs.compiled`."""
     fun = with_setting(functions[0])
     family = Residual.for_queue(fun, problem)

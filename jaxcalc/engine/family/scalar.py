@@ -1,7 +1,7 @@
 """Problems whose function returns one number, which is minimised."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from jax import Array
 
@@ -12,7 +12,7 @@ from jaxcalc.engine.status import Status
 from jaxcalc.methods import scalar
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import max_norm
-from jaxcalc.methods.method import Iterate
+from jaxcalc.methods.method import Iterate, Method
 
 
 def require_value(output: PyTree) -> None:
@@ -30,10 +30,14 @@ def require_value(output: PyTree) -> None:
 class Scalar(Family):
     """fun(x, *args, *shared) -> the value that is minimised, one real number."""
 
-    methods = scalar.REGISTRY
+    methods: ClassVar[Mapping[str, Callable[[], Method]]] = scalar.REGISTRY
     is_homogeneous = True
     is_judged_by_gradient = True
-    check_output = staticmethod(require_value)
+
+    @staticmethod
+    def check_output(output: PyTree) -> None:
+        """Requires one real number."""
+        require_value(output)
 
     def objective(self, output: PyTree) -> Array:
         """Returns the output itself."""

@@ -1,7 +1,7 @@
 """A primal-dual interior-point method with a filter, whose every trial is a step of the engine."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ from jaxcalc.methods.constrained.packing import Packed, chosen
 from jaxcalc.methods.constrained.restoration import Restoration
 from jaxcalc.methods.lane_algebra import all_finite, max_norm
 from jaxcalc.methods.method import Iterate, Method, register, static_field
+from jaxcalc.methods.needs import Need
 
 # What the next evaluation is of: the start, a step of the barrier problem, one of a restoration, or the point to which
 # a restoration has led, for the Hessian of the Lagrangian there.
@@ -109,7 +110,7 @@ class InteriorPoint(Method):
     equalities: int = static_field(0)
     inequalities: int = static_field(0)
 
-    needs = LAGRANGIAN_HESSIAN
+    needs: ClassVar[Need] = LAGRANGIAN_HESSIAN
     takes = "Hessians of the Lagrangian; up to 64 variables"
     factors_matrices = True
     suits = "constraints"

@@ -17,7 +17,11 @@ PyTree = Any
 class Packed:
     """A pytree of arrays with lanes last, in one array for each dtype and each matrix."""
 
-    def __init__(self, rows: dict[str, Array], matrices: list[Array], form: tuple):
+    rows: dict[str, Array]
+    matrices: list[Array]
+    form: tuple[Any, ...]
+
+    def __init__(self, rows: dict[str, Array], matrices: list[Array], form: tuple[Any, ...]):
         """Takes the rows by dtype, the arrays of more than two axes, and the structure and shapes of the tree."""
         self.rows, self.matrices, self.form = rows, matrices, form
 
@@ -49,12 +53,12 @@ class Packed:
             leaves.append(part != 0 if dtype == "bool" else part)
         return jax.tree.unflatten(structure, leaves)
 
-    def tree_flatten(self) -> tuple[tuple, tuple]:
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Returns the arrays, and what is static."""
         return (self.rows, self.matrices), self.form
 
     @classmethod
-    def tree_unflatten(cls, form: tuple, children: tuple) -> "Packed":
+    def tree_unflatten(cls, form: tuple[Any, ...], children: tuple[Any, ...]) -> "Packed":
         """Returns the object that `tree_flatten` took apart."""
         rows, matrices = children
         return cls(rows, matrices, form)

@@ -1,7 +1,7 @@
 """Levenberg and Marquardt's method in a trust region (Moré 1978)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxcalc.methods.least_squares.factors import back_substituted, product, squ
 from jaxcalc.methods.least_squares.linearization import JACOBIAN, Linearization
 from jaxcalc.methods.least_squares.model import Model, modelled
 from jaxcalc.methods.method import Iterate, Method, register, static_field
+from jaxcalc.methods.needs import Need
 from jaxcalc.methods.units import needs_units
 
 # A trial is accepted if the cost falls by this share of the model's prediction.
@@ -62,7 +63,7 @@ class LevenbergMarquardt(Method):
     first_radius: float | Array = 10.0
     points: int = static_field(0)
 
-    needs = JACOBIAN
+    needs: ClassVar[Need] = JACOBIAN
     takes = "Jacobians of residuals"
     suits = "least squares"
 

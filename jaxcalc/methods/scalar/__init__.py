@@ -4,7 +4,7 @@
 stand for the method.
 """
 
-from jaxcalc.methods.registry import registry_of
+from jaxcalc.methods.registry import registry_of as _registry_of
 from jaxcalc.methods.scalar.bfgs import bfgs as bfgs
 from jaxcalc.methods.scalar.conjugate_gradient import conjugate_gradient as conjugate_gradient
 from jaxcalc.methods.scalar.from_optax import from_optax as from_optax
@@ -15,4 +15,4 @@ from jaxcalc.methods.scalar.steepest_descent import steepest_descent as steepest
 from jaxcalc.methods.scalar.trust_ncg import trust_ncg as trust_ncg
 from jaxcalc.methods.scalar.trust_region import trust_region as trust_region
 
-REGISTRY = registry_of(globals())
+REGISTRY = _registry_of(globals())

@@ -56,7 +56,7 @@ class Form(NamedTuple):
     """The structure and the shapes that a flat vector stands for."""
 
     structure: Any
-    shapes: tuple
+    shapes: tuple[Any, ...]
 
 
 @register

@@ -1,7 +1,7 @@
 """The trust-region method with conjugate gradients, from Hessian-vector products alone (Steihaug 1983)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +10,7 @@ from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Iterate, Method, register
-from jaxcalc.methods.needs import HESSIAN_PRODUCT, WithProduct
+from jaxcalc.methods.needs import HESSIAN_PRODUCT, Need, WithProduct
 from jaxcalc.methods.parts.trust_radius import SHRINKAGE, adapted_radius, first_radius, kept_promise, reduction_ratio
 
 # The model is minimised until its gradient is this share of f's gradient; near a minimum, more exactly.
@@ -41,7 +41,7 @@ class TrustNCGState(NamedTuple):
 class TrustNCG(Method):
     """The trust-region method with conjugate gradients; see `trust_ncg`."""
 
-    needs = HESSIAN_PRODUCT
+    needs: ClassVar[Need] = HESSIAN_PRODUCT
     takes = "products of the Hessian with vectors"
     suits = "many variables, saddles"
     compares_variables = False

@@ -1,7 +1,7 @@
 """The trust-region method with second derivatives and an exact step (Moré and Sorensen 1983)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import cholesky, dot, symmetric_matvec
 from jaxcalc.methods.method import Iterate, Method, register
-from jaxcalc.methods.needs import HESSIAN, WithHessian
+from jaxcalc.methods.needs import HESSIAN, Need, WithHessian
 from jaxcalc.methods.parts.initial_scaling import initial_scaling
 from jaxcalc.methods.parts.subproblem import norm_bound, solve_subproblem
 from jaxcalc.methods.parts.trust_radius import adapted_radius, first_radius, kept_promise, reduction_ratio
@@ -40,7 +40,7 @@ class TrustRegionState(NamedTuple):
 class TrustRegion(Method):
     """The trust-region method with Hessians; see `trust_region`."""
 
-    needs = HESSIAN
+    needs: ClassVar[Need] = HESSIAN
     takes = "Hessians; above 32 variables products with them"
     factors_matrices = True
     suits = "the hardest problems, the fewest evaluations; leaves saddles"

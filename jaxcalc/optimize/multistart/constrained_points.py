@@ -37,8 +37,8 @@ class ConstrainedBlocks(Blocks):
     is_constrained = True
 
     def __init__(
-        self, fun: Callable, data: Data, many: bool, box: Box, method: Method, tolerances: dict, scale: Any = None,
-        canonical: Callable | None = None, *, constraints: Any, ctol: Any = None,
+        self, fun: Callable, data: Data, many: bool, box: Box, method: Method, tolerances: dict[str, Any],
+        scale: Any = None, canonical: Callable | None = None, *, constraints: Any, ctol: Any = None,
     ):  # fmt: skip
         """Takes what `Blocks` takes, the constraints in the caller's form and the violation that is allowed."""
         super().__init__(fun, data, many, box, method, tolerances, scale, canonical)

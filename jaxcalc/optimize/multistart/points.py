@@ -72,8 +72,8 @@ def joined(*ends: Ends) -> Ends:
 class Data(NamedTuple):
     """What fun takes after x: args, with a leading axis P where there are P problems, and what these share."""
 
-    args: tuple
-    shared: tuple = ()
+    args: tuple[Any, ...]
+    shared: tuple[Any, ...] = ()
 
 
 class Blocks:
@@ -92,6 +92,13 @@ class Blocks:
 
     is_constrained: ClassVar[bool] = False
 
+    tolerances: dict[str, Any]
+    problems: int
+    lower: np.ndarray
+    upper: np.ndarray
+    nfev: np.ndarray
+    longest: int
+
     def __init__(
         self,
         fun: Callable,
@@ -99,7 +106,7 @@ class Blocks:
         many: bool,
         box: Box,
         method: Method,
-        tolerances: dict,
+        tolerances: dict[str, Any],
         scale: Any = None,
         canonical: Callable | None = None,
     ):

@@ -179,7 +179,7 @@ class GradientField:
     """The gradient of a function in a box; counts the evaluations of fun's gradient and its derivative."""
 
     fun: Callable
-    args: tuple
+    args: tuple[Any, ...]
     blocks: Blocks
     method: Method
     region: Region
