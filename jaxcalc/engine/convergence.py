@@ -24,6 +24,34 @@ UNBOUNDED_FALL = 1e20
 UNREPRESENTABLE = 2
 # A fall that is lost in rounding counts as none if the relative gradient is at most this share of the fall so far.
 RELATIVE_CHANGE = 0.02
+# The relative gradient of a method that does not compare variables has to be this many roots of the promise's share of
+# the fall. An error e along a direction of 1/k of the largest curvature makes the relative gradient e / k of the fall.
+RELATIVE_SHARE = 0.3
+# Each component of the gradient has to have fallen to this share of its largest size on the way; without a model of f,
+# to the second share, or to 10,000 eps of the dtype if that is more.
+LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
+# A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding.
+NOISE, INCOHERENT = 10, 0.1
+
+
+class Record(NamedTuple):
+    """What is remembered of a lane's way, for tests of the gradient that depend on no unit."""
+
+    start: Array  # (n, L)
+    steepest: Array  # (n, L) the largest size so far of each component of the free variables' gradient
+
+    @classmethod
+    def of(cls, family: Family, x0: Array) -> "Record | None":
+        """Returns the record of lanes that are about to start at x0, (n, L); None where no gradient is tested."""
+        return cls(x0, jnp.zeros_like(x0)) if family.is_judged_by_gradient else None
+
+    def after(self, x: Array, gradient: Array, box: Box) -> "Record":
+        """Returns the record after a step to x, where f has this gradient."""
+        return self._replace(steepest=jnp.maximum(self.steepest, jnp.abs(box.reduced(x, gradient))))
+
+    def size(self, x: Array) -> Array:
+        """Returns the size of each variable, (n, L): |x_i| or its way from the start, whichever is larger."""
+        return jnp.maximum(jnp.abs(x), jnp.abs(x - self.start))
 
 
 class Outcome(NamedTuple):
@@ -34,6 +62,7 @@ class Outcome(NamedTuple):
     moved: Array  # x is another point than before, the start included
     first: Array  # the value at the start
     floor: Array  # a value below this is UNBOUNDED
+    record: Record | None
 
 
 class Lane(NamedTuple):
@@ -46,6 +75,7 @@ class Lane(NamedTuple):
     nfev: Array  # (L,) evaluations before this one
     first: Array  # (L,)
     floor: Array  # (L,)
+    record: Record | None
 
 
 def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, before: Any, after: Any) -> Outcome:
@@ -72,10 +102,12 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
         small = jax.lax.cond(asked, lambda: _small_changes(old, new, lane.tolerances), lambda: small)
     by_value, by_step = (moved & is_small for is_small in small)
     first = jnp.where(at_start, evaluation.value, lane.first)
+    if lane.record is not None:
+        lane = lane._replace(record=lane.record.after(new.x, new.gradient, lane.box))
     decided = _decided(family, method, lane, first, old, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
-    return Outcome(status, at_trial, moved | at_trial, first, floor)
+    return Outcome(status, at_trial, moved | at_trial, first, floor, lane.record)
 
 
 def _decided(
@@ -101,9 +133,9 @@ def _decided(
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise
-    if family.is_judged_by_gradient and at.promise is not None:
+    if lane.record is not None:
         before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
-        settled, spent = _outlook(method, first, before, free, share)
+        settled, spent = _outlook(method, lane.record, first, before, free, share)
         # Where the caller has given gtol it decides alone.
         settled, spent = settled | (share == jnp.inf), spent & (share < jnp.inf)
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
@@ -115,25 +147,55 @@ def _decided(
     return [(int(status), holds) for status, holds in decided]
 
 
-def _outlook(method: Method, first: Array, before: Iterate, at: Iterate, share: Array) -> tuple[Array, Array]:
+def _outlook(
+    method: Method, record: Record, first: Array, before: Iterate, at: Iterate, share: Array
+) -> tuple[Array, Array]:
     """Returns where no fall worth a step is promised, and where the method has nothing left to do besides, (L,) each.
 
     Args:
         method: The method.
+        record: Of the way so far.
         first: The value at the start, (L,).
         before: Where the method stood before the step, with the gradient of the free variables.
         at: Where the method stands, likewise, with its promise.
         share: The share of the fall so far, first - value, that may still be promised.
     """
-    changes = [jnp.sum(jnp.abs(one.gradient * one.x), axis=0) for one in (before, at)]
-    settled, spent = _compared(at.nit, at.promise, changes[1], first, at.value, share)
+    of_x, compares = record.size(at.x), method.compares_variables
+    sizes = [jnp.abs(one.x) if compares else record.size(one.x) for one in (before, at)]
+    changes = [jnp.sum(jnp.abs(one.gradient) * size, axis=0) for one, size in zip((before, at), sizes, strict=True)]
+    # Without a model nothing is promised, and the other tests decide alone.
+    promise = jnp.zeros_like(at.value) if at.promise is None else at.promise
+    settled, spent = _compared(at.nit, promise, changes[1], first, at.value, share)
     # What a method promises that does not compare variables says little, so its gradient has to be small beside f.
-    fall = first - at.value if method.compares_variables else jnp.zeros_like(at.value)
+    fall = first - at.value if compares else jnp.zeros_like(at.value)
     idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
-    if not method.compares_variables:
+    if not compares:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
-    done = spent & (at.stalled | idle)
-    return settled | done, done
+    declined = _has_declined(record, before.gradient, at, of_x, first)
+    if at.promise is None:
+        return settled & declined, spent & False
+    done = spent & (at.stalled | idle) & declined
+    return (settled & declined) | done, done
+
+
+def _has_declined(record: Record, old_gradient: Array, at: Iterate, size: Array, first: Array) -> Array:
+    """Returns where every component of the gradient is small beside its largest size on the way, (L,).
+
+    In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
+    variable that has hardly moved, because the steps are too short for its unit, shows by a g_i that is what it was.
+    At the start, where nothing has declined, a method without a model knows no unit of a variable of size zero.
+    """
+    eps, steepness = jnp.finfo(size.dtype).eps, jnp.abs(at.gradient)
+    share = max(LEFT_WITHOUT_MODEL, 10_000 * eps) if at.promise is None else LEFT
+    # A slope counts as zero along which f does not change by more than its rounding over the size of the start.
+    rounding = VALUE_ROUNDING * eps * jnp.maximum(jnp.abs(at.value), jnp.abs(first))
+    unseen = (record.start != 0) & (steepness * jnp.abs(record.start) <= rounding)
+    # What is left of a slope whose terms cancel, as by symmetry, never declines, but no two points agree about it.
+    noise = steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)
+    noise &= jnp.abs(at.gradient - old_gradient) >= INCOHERENT * steepness
+    declined = (steepness <= share * record.steepest) | unseen | noise
+    has_size = (steepness == 0) | (size > 0) | (at.promise is not None)
+    return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0)
 
 
 @kernel
@@ -174,14 +236,15 @@ def _compared_too(
     """Returns the answers of a method that does not compare variables: by the relative gradient.
 
     `change`, as above, is free of any model. A relative error e of x makes it about 2 e of the fall, and the promise
-    e^2 of the fall: so it is compared with the root of the share, or of what rounding hides. At the start, from which f
-    has not fallen yet, it is compared with the value.
+    e^2 of the fall: so it is compared with the root of the share, or with what rounding hides. At the start, from
+    which f has not fallen yet, it is compared with the value.
     """
-    fall, unseen = first - value, UNREPRESENTABLE * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    eps, fall = jnp.finfo(value.dtype).eps, first - value
+    unseen = UNREPRESENTABLE * eps * jnp.abs(value)
     small = _is_small(change, value, fall) & (
         (nit <= 0) | _is_small(change, fall, fall) | (change <= jnp.sqrt(unseen) * jnp.sqrt(jnp.maximum(fall, 0)))
     )
-    by_change = (change <= 10 * jnp.sqrt(share) * fall) | (settled & small)
+    by_change = (change <= jnp.maximum(RELATIVE_SHARE * jnp.sqrt(share), 1_000 * eps) * fall) | (settled & small)
     return jnp.where(nit > 0, by_change, settled & small), spent & small
 
 

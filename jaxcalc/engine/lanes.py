@@ -20,7 +20,7 @@ from jaxcalc.core.platform import lane_budget
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.core.working_set import bytes_of, working_set
 from jaxcalc.engine import latch
-from jaxcalc.engine.convergence import Lane, outcome
+from jaxcalc.engine.convergence import Lane, Record, outcome
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
@@ -51,6 +51,7 @@ class Lanes(NamedTuple):
     state: Any  # the method's
     first: Array  # (L,) the value at the start
     floor: Array  # a value below this is UNBOUNDED
+    record: Record | None  # of the way so far
     result: OptimizeResult  # latched, lanes last; its status is RUNNING until the problem ends
 
 
@@ -211,7 +212,8 @@ def loaded(family: Family, method: Method, start: Start, occupied: Array, histor
     x0, box = to_scaled((x0, box), scale)
     state = method.init(x0, box)
     result = latch.at_start(family, method, state, history, occupied)
-    return Lanes(start.row, start.args, box, start.tolerances, scale, unit, state, result.fun, result.fun, result)
+    known = result.fun, result.fun, Record.of(family, x0)
+    return Lanes(start.row, start.args, box, start.tolerances, scale, unit, state, *known, result)
 
 
 def advanced(family: Family, method: Method, lanes: Lanes, evaluation: Any, aux: PyTree) -> Lanes:
@@ -219,11 +221,12 @@ def advanced(family: Family, method: Method, lanes: Lanes, evaluation: Any, aux:
     unit = _units(lanes, evaluation)
     evaluation = family.in_units(evaluation, unit)
     state = method.step(lanes.state, evaluation, lanes.box)
-    lane = Lane(lanes.box, lanes.scale, unit, lanes.tolerances, lanes.result.nfev, lanes.first, lanes.floor)
+    known = lanes.result.nfev, lanes.first, lanes.floor, lanes.record
+    lane = Lane(lanes.box, lanes.scale, unit, lanes.tolerances, *known)
     end = outcome(family, method, lane, evaluation, lanes.state, state)
     step = latch.Step(lanes.state, evaluation, aux, state, end)
     result = latch.after_step(family, method, lanes.result, step)
-    return lanes._replace(state=state, unit=unit, first=end.first, floor=end.floor, result=result)
+    return lanes._replace(state=state, unit=unit, first=end.first, floor=end.floor, record=end.record, result=result)
 
 
 def _units(lanes: Lanes, evaluation: Any) -> Array | None:

@@ -178,6 +178,22 @@ def test_infinite_intervals_report_what_f_tends_to(name):
     np.testing.assert_allclose([found.infimum, found.supremum], [infimum, supremum], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("f", "sign"),
+    [
+        (lambda x: jax.nn.softplus(x) - 0.5 * x, 1),  # written with |x|, and yet smooth at 0
+        (lambda x: -jnp.logaddexp(x, -x), -1),
+        (lambda x: jnp.abs(x) + jnp.log1p(jnp.exp(-2 * jnp.abs(x))), 1),
+    ],
+)
+def test_a_zero_at_a_break_of_the_formula_is_one_point(f, sign):
+    """Rounding hides f' on both sides of 0, where each side sees the zero."""
+    found = critical_points(f, -1, 2)
+    assert found.x.tolist() == [-1, 0, 2]
+    assert found.kind[1] == ("minimum" if sign > 0 else "maximum")
+    assert found.certain
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="below"):
         critical_points(jnp.sin, 1, 1)

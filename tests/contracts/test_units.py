@@ -134,3 +134,60 @@ def test_single_precision_resolves_variables_of_small_units():
     result = jc.minimize(fun, start, method="trust_region")
     assert result.success and result.nfev <= 30
     np.testing.assert_allclose(result.x, 1, atol=1e-5)
+
+
+def ridge(b, X, y):
+    return jnp.mean((X @ b - y) ** 2) + 1e-3 * b @ b
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        ("bfgs", jnp.float64),
+        ("bfgs", jnp.float32),
+        ("lbfgs", jnp.float32),
+        ("trust_region", jnp.float32),
+        ("conjugate_gradient", jnp.float64),
+        ("gradient_descent", jnp.float64),
+    ],
+)
+def test_no_success_that_has_left_a_variable_at_a_start_of_zeros(method, dtype):
+    """Zeros have no size from which the unit of a variable could be read; its slope tells that it has not moved."""
+    random = np.random.default_rng(5)
+    X, b = random.normal(size=(N, 25, 3)), random.normal(size=(N, 3))
+    y = np.einsum("nij,nj->ni", X, b) + 0.1 * random.normal(size=(N, 25))
+    u, c = 10 ** random.uniform(-6, 6, (N, 3)), 10 ** random.uniform(-6, 6, N)
+    normal = np.einsum("nij,nik->njk", X, X) / 25 + 1e-3 * np.eye(3)
+    right = np.linalg.solve(normal, np.einsum("nij,ni->nj", X, y)[..., None] / 25)[..., 0]
+    arguments = tuple(jnp.asarray(argument, dtype) for argument in (u, c, X, y))
+    result = jc.minimize_many(in_units(ridge), jnp.zeros((N, 3), dtype), arguments, method=method, maxiter=200)
+    error = np.linalg.norm(np.asarray(result.x, float) / u - right, axis=1) / np.linalg.norm(right, axis=1)
+    success = np.asarray(result.success)
+    assert not (success & (error > (1e-3 if dtype == jnp.float64 else 3e-2))).any()
+    if method == "bfgs" and dtype == jnp.float64:
+        assert success.all()
+
+
+def test_a_fixed_rate_that_suits_another_unit_is_no_success():
+    """A small gradient with respect to a variable of a large unit; the same problem in its own unit is solved."""
+    method = jc.methods.gradient_descent(learning_rate=0.1)
+    starts, units = jnp.zeros((2, 2)), jnp.array([[1.0, 1.0], [1.0, 1e6]])
+
+    def bowl(x, u):
+        return jnp.sum((x / u - 1) ** 2)
+
+    result = jc.minimize_many(bowl, starts, (units,), method=method)
+    assert result.success.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "trust_region", "steepest_descent"])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_a_slope_of_rounding_alone_holds_no_success_back(method, dtype):
+    """A Lorentzian at 0 fitted to a Gaussian at 0: the slope along the centre is what is left where its terms cancel."""
+    t = jnp.linspace(-3, 3, 31, dtype=dtype)
+
+    def misfit(p):
+        return jnp.mean((p[0] / (1 + ((t - p[1]) / p[2]) ** 2) - jnp.exp(-(t**2) / 2)) ** 2)
+
+    result = jc.minimize(misfit, jnp.array([0.7, 0.0, 1.5], dtype), method=method)
+    assert result.success and result.nfev <= 40

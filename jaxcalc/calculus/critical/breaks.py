@@ -249,4 +249,21 @@ def _towards(jets: Jets, x: float, far: float, near: float, scale: float) -> lis
     edges = np.unique(np.clip(edges, min(far, near), max(far, near)))
     cells = classified(jets, edges[:-1], edges[1:], scale)
     kind = np.where(np.isin(cells.kind, (Kind.OPEN, Kind.COARSE, Kind.BROKEN)), Kind.UNRESOLVED, cells.kind)
-    return pieces_of(cells._replace(kind=kind), scale)
+    return _without_zero_at(jets, near, pieces_of(cells._replace(kind=kind), scale))
+
+
+def _without_zero_at(jets: Jets, near: float, pieces: list[Piece]) -> list[Piece]:
+    """Returns the pieces beside a break, without a simple zero that rounding moves across their end `near`.
+
+    Where the bounds of f' at that end hold 0, the pieces on both sides of the break would each count the same zero.
+    There f' keeps the sign that it has away from the break, and its change of sign is one through the break.
+    """
+    below, above, _ = jets.over(np.array([near]), np.array([near]))
+    if not below[0, 0, 1] <= 0 <= above[0, 0, 1]:
+        return pieces
+    return [
+        dataclasses.replace(piece, kind=Kind.MONOTONE, sign=piece.sign_at_lo if piece.hi == near else piece.sign_at_hi)
+        if piece.kind == Kind.SIMPLE and near in (piece.lo, piece.hi)
+        else piece
+        for piece in pieces
+    ]

@@ -68,6 +68,7 @@ class FromOptax(Method):
     suits = "the optimiser's own problems"
     has_fixed_rate = True
     learns_curvature = False
+    compares_variables = False
 
     optimizer: ByIdentity = dataclasses.field(metadata={"static": True})
     form: Form | None = dataclasses.field(metadata={"static": True})

@@ -27,6 +27,7 @@ class GradientDescent(Method):
     suits = "the textbook's rule"
     has_fixed_rate = True
     learns_curvature = False
+    compares_variables = False
 
     learning_rate: float | Array = 0.01
 

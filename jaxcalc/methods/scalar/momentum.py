@@ -28,6 +28,7 @@ class Momentum(Method):
     suits = "the textbook's rule with momentum"
     has_fixed_rate = True
     learns_curvature = False
+    compares_variables = False
 
     learning_rate: float | Array = 0.01
     decay: float | Array = 0.9
