@@ -81,9 +81,9 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# The code of all pages is run, and the site is opened in Chromium where there is one.
+# The code of all pages, which the build has run, and the site in Chromium where there is one.
 test-docs: docs $(VENV)/.dev
-	JAXCALC_SITE=build/site $(BIN)/python -m pytest --slow tests/project/test_pages.py tests/project/test_site.py
+	AS_USERS_COMPILE=1 JAXCALC_SITE=build/site $(BIN)/python -m pytest --slow tests/project/test_pages.py tests/project/test_site.py
 
 clean:
 	rm -rf $(VENV) .cache

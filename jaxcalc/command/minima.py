@@ -127,13 +127,16 @@ def constraint(text: str) -> Constraint:
 
 def _box(text: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns both corners of the box that an option gives."""
+    mend = f"write -2,2 for all variables, or {','.join(f'{name}=-2:2' for name in names)}."
     if "=" in text:
+        if not all(side.count("=") == side.count(":") == 1 for side in text.split(",")):
+            raise ValueError(f"--box {text}: {mend}")
         lower = places(re.sub(r":[^,]*", "", text), names, "--box")
         upper = places(re.sub(r"=[^,:]*:", "=", text), names, "--box")
     else:
         sides = text.split(",")
         if len(sides) != 2:
-            raise ValueError(f"--box {text}: write -2,2 for all variables, or {names[0]}=-2:2 with commas between.")
+            raise ValueError(f"--box {text}: {mend}")
         lower, upper = (np.full(len(names), bound(side, "--box")) for side in sides)
     if not np.all(np.isfinite(lower) & np.isfinite(upper) & (lower < upper)):
         raise ValueError(f"--box {text}: each lower side must be below its upper side, and both finite.")

@@ -211,6 +211,7 @@ def test_the_command_computes_in_double_precision_and_leaves_the_caller_alone():
         (("show", "sqrt(x - 100)"), "choose another --from and --to"),
         (("minimize", "x", "--starts", 5), "--box"),
         (("minimize", "x", "--box", "2,1", "--starts", 5), "below"),
+        (("minimize", "x + y", "--box", "x=0,6", "--starts", 5), "write -2,2 for all variables, or x=-2:2,y=-2:2"),
         (("minimize", "x", "--box", "-1,1", "--starts", 5, "--from", "x=0"), "one of the two"),
         (("minimize", "x", "--subject-to", "x + 1"), "one of =, <= and >="),
         (("minimize", "x", "--subject-to", "x = 2 + sin"), "--subject-to: sin is a function"),

@@ -91,11 +91,46 @@ def test_a_block_that_fails_is_named_with_its_line():
         blocks.run(text, "page")
 
 
+def test_what_a_page_has_shown_is_kept_until_its_text_or_the_library_changes(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nwith open(path, 'a') as file:\n    file.write('ran ')\nprint('done')\n```\n")
+    page.write_text(page.read_text().replace("path", repr(str(tmp_path / "runs.txt"))))
+    monkeypatch.setattr(runs, "DOCS", tmp_path)
+    monkeypatch.setattr(runs, "CACHE", tmp_path / "cache")
+
+    def times():
+        return (tmp_path / "runs.txt").read_text().count("ran")
+
+    first = runs.page("page.md")
+    assert runs.page("page.md") == first
+    assert first[1][0].printed == "done\n"
+    assert times() == 1
+    page.write_text(page.read_text() + "More.\n")
+    assert runs.page("page.md")[0].endswith("More.\n")
+    assert times() == 2
+    monkeypatch.setattr(runs, "library", lambda: "another")
+    runs.page("page.md")
+    assert times() == 3
+
+
+def test_an_example_that_fails_is_named(tmp_path, monkeypatch):
+    (tmp_path / "wrong.py").write_text("import sys\n\n1 / 0\n")
+    monkeypatch.setattr(runs, "EXAMPLES", tmp_path)
+    monkeypatch.setattr(runs, "CACHE", tmp_path / "cache")
+    with pytest.raises(RuntimeError, match=r"wrong\.py raises ZeroDivisionError"):
+        runs.example("wrong")
+    (tmp_path / "right.py").write_text("import sys, warnings\n\nprint(sys.argv[1:])\nwarnings.warn('look')\n")
+    printed, pictures, seconds = runs.example("right")
+    assert printed == "[]\nUserWarning: look\n"
+    assert pictures == {}
+    assert seconds >= 0
+
+
 def test_values_and_output_are_put_into_the_page():
     text = "```python\nx = 2\nprint(x)\n```\n\nTwice {{ x }} is {{ 2 * x }}.\n"
     filled, shown = blocks.run(text, "page")
     assert filled.endswith("Twice 2 is 4.\n")
-    assert "``` { .text .printed }\n2\n```" in blocks.with_shown(filled, shown, picture=None)
+    assert "``` { .text .printed }\n2\n```" in blocks.with_shown(filled, shown, picture=lambda svg, number: "")
 
 
 @pytest.mark.parametrize(
