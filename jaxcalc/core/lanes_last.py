@@ -167,6 +167,8 @@ def _applied(equation: Any, operands: list[tuple[Any, bool]], width: int) -> lis
     if name in ELEMENTWISE:
         shape = equation.outvars[0].aval.shape
         wide = [_wide(value, has, shape, width) for value, has in operands]
+        if name == "select_n":  # its cases, unlike other operands, have one shape even where they are numbers
+            wide[1:] = [jnp.broadcast_to(case, (*shape, width)) for case in wide[1:]]
         return [(equation.primitive.bind(*wide, **parameters), True)]
     rule = RULES.get(name)
     output = rule(equation, operands, width) if rule else None

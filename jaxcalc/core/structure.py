@@ -1,6 +1,7 @@
 """What a trace computes, as a value: two traces of equal structure compute the same of the same operands."""
 
 import enum
+import sys
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -9,6 +10,12 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 _COMPARED = (bool, int, str, bytes, type(None), enum.Enum, np.dtype, type)
+
+# Modules of JAX whose objects are equal where they mean the same, and hold no functions of the user's.
+_COMPARED_OF_JAX = tuple(
+    f"jax._src.{name}" for name in ("core", "dtypes", "lax.", "layout", "mesh", "named_sharding", "partition_spec",
+                                    "random.prng", "prng", "sharding_impls")
+)  # fmt: skip
 
 
 class _Unknown(Exception):  # noqa: N818  `structure_of` catches it; users never see it
@@ -66,10 +73,17 @@ def _of_value(value: Any) -> Hashable:
         return type(value), value
     if isinstance(value, np.ndarray | np.generic) and not isinstance(value, Tracer) and value.size <= 1:
         return str(value.dtype), value.shape, value.tobytes()
-    if (
-        type(value).__module__.startswith("jax.")
-        and not callable(value)
-        and type(value).__hash__ is not object.__hash__
-    ):
-        return type(value), value  # shardings, meshes and the like
+    if type(value).__module__.startswith(_COMPARED_OF_JAX):
+        stateless = not getattr(value, "__dict__", None) and type(value).__eq__ is object.__eq__
+        return type(value), None if stateless else value
+    if _is_of_jax(value):
+        return id(value)
     raise _Unknown(type(value))
+
+
+def _is_of_jax(value: Any) -> bool:
+    """Returns whether an object is what one of JAX's modules calls by its name; then it lives as long as the module."""
+    module, name = (getattr(value, attribute, "") for attribute in ("__module__", "__qualname__"))
+    if not str(module).startswith("jax."):
+        return False
+    return getattr(sys.modules.get(module), name, None) is value

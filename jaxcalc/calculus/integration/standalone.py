@@ -106,28 +106,25 @@ def _leibniz(integrand: Integrand, options: IntegralOptions, primals: tuple, tan
     floating = [jnp.issubdtype(jax.typeof(leaf).dtype, jnp.floating) for leaf in primals[2]]
     dots = [dot for dot, chosen in zip(leaves_dot, floating, strict=True) if chosen]
     known = [not isinstance(dot, SymbolicZero) for dot in (a_dot, b_dot, *dots)]
-    outcome, slopes = _run(integrand, options, *primals, vary=Vary(*known[:2], tuple(known[2:])))
-    dots = [dot for dot, chosen in zip(dots, known[2:], strict=True) if chosen]
+    vary = Vary(known[0], known[1], tuple(known[2:]))
+    outcome, slopes = _run(integrand, options, *primals, vary=vary)
+    dots = [dot for dot, chosen in zip(dots, vary.parameters, strict=True) if chosen]
     ends = [dot if chosen else None for dot, chosen in zip((a_dot, b_dot), known, strict=False)]
     value, error, status, nfev = outcome
-    change = _change(slopes, *ends, dots) if any(known) else jnp.zeros_like(value)
+    change = _change(status.shape, slopes, *ends, dots) if any(known) else jnp.zeros_like(value)
     zeros = tuple(zero_from_primal(part, symbolic_zeros=True) for part in (error, status, nfev))
     return outcome, (change.reshape(value.shape).astype(value.dtype), *zeros)
 
 
-@jax.jit
-def _change(slopes: Slopes, a_dot: Array | None, b_dot: Array | None, dots: list[Array]) -> Array:
-    """Returns the change of all integrals, (..., m)."""
-    batch = jax.tree.leaves(slopes)[0].shape[:-2]
+@functools.partial(jax.jit, static_argnums=0)
+def _change(batch: tuple, slopes: Slopes, a_dot: Array | None, b_dot: Array | None, dots: list[Array]) -> Array:
+    """Returns the change of all integrals, (integrals, m); their slopes have no axis where they are one."""
 
-    def flat_dot(dot: Array | None) -> Array | None:
+    def flat(dot: Array | None) -> Array | None:
         return None if dot is None else jnp.broadcast_to(dot, (*batch, dot.shape[-1])).reshape(-1, dot.shape[-1])
 
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[-2:]), slopes)
-    change = jax.vmap(lambda slopes, a_dot, b_dot: slopes.change(a_dot, b_dot, dots))(
-        flat, flat_dot(a_dot), flat_dot(b_dot)
-    )
-    return change.reshape(*batch, -1)
+    each = slopes if batch else jax.tree.map(lambda leaf: leaf[None], slopes)
+    return jax.vmap(lambda slopes, *ends: slopes.change(*ends, dots))(each, flat(a_dot), flat(b_dot))
 
 
 def _known(f: Callable, options: IntegralOptions, a: Any, b: Any, args: tuple, points: tuple) -> tuple[Integrand, list]:
