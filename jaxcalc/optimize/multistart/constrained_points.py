@@ -73,7 +73,8 @@ class ConstrainedBlocks(Blocks):
 
     def _minimized_nearby(self, x: Any, problem: np.ndarray, data: Data, **options: Any) -> Any:
         own, shared = self._own_and_shared(problem, data)
-        method = dataclasses.replace(self._method, first_barrier=NEARBY_BARRIER)
+        method: Any = self._method
+        method = dataclasses.replace(method, first_barrier=NEARBY_BARRIER)
         width = self.upper - self.lower
         width = np.where(np.isfinite(width), width, 1)
         options = self.options() | {"method": method, "constraints": _ignoring_start(self._constraints)} | options
