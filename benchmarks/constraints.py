@@ -106,7 +106,7 @@ def solved_share(result: Any, fun: Callable, constraints: list, args: tuple, low
 
 
 def run(quick: bool) -> Entry:
-    count, repeats = (256, 1) if quick else (100_000, 5)
+    count, repeats = (256, 1) if quick else (100_000, 3)
     entry = Entry("constraints", f"{count:,} problems with constraints each; non-negative least squares a tenth", [])
     _hs71(entry, count, repeats, 4 if quick else SAMPLE)
     _least_squares(entry, max(count // 10, 16), repeats)

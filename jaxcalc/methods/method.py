@@ -96,6 +96,10 @@ class Method(abc.ABC):
         No trial may lie outside the box.
         """
 
+    def fewest_lanes(self, n: int) -> int:
+        """Returns below how many lanes a step's operations on n variables cost their number rather than their size."""
+        return 1
+
     def for_size(self, n: int) -> "Method":
         """Returns the method that takes the steps where there are n variables: this one, unless another suits n."""
         return self

@@ -9,15 +9,18 @@ function apart tells these apart too: this function rises between two of them. V
 allows, cost nothing.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
-from jaxcalc.core.programs import compiled
+from jaxcalc.core.programs import compiled, joined
 from jaxcalc.engine import solve
 from jaxcalc.engine.certificate import AT_ONCE, Certificate
 from jaxcalc.engine.family.constrained import ConstrainedFamily, default_violation
@@ -25,10 +28,13 @@ from jaxcalc.methods.box import Box
 from jaxcalc.methods.constrained.lagrangian import Constrained
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.constraints import checked, common_numbers, with_constraints
-from jaxcalc.optimize.multistart.points import VALUES, Blocks, Data
+from jaxcalc.optimize.minimize import minimize_many
+from jaxcalc.optimize.multistart.points import VALUES, Blocks, Data, Ends
 
 # The penalty, in units of the largest multiplier that has been met.
 PENALTY = 1e3
+# The first barrier parameter of a descent that is to end near its start.
+NEARBY_BARRIER = 1e-6
 
 
 class ConstrainedBlocks(Blocks):
@@ -55,6 +61,25 @@ class ConstrainedBlocks(Blocks):
         """Returns the arguments of `minimize_many` that all descents have."""
         most = {} if self._common["most_violation"] is None else {"ctol": self._most}
         return super().options() | {"constraints": self._constraints} | most
+
+    def descend_nearby(self, x: np.ndarray, problem: np.ndarray) -> Ends:
+        """Returns where descents from these rows end that stay where f is flat.
+
+        Along a curve of minima the logarithms of the barrier pull to the middle of all bounds and inequalities. So the
+        barrier is low from the start on, and gtol / 2 sum_i (x_i - start_i)^2 / scale_i is added to f: its gradient is
+        at most gtol within the box, and larger than the barrier's.
+        """
+        return self.descend(x, problem, minimized=self._minimized_nearby)
+
+    def _minimized_nearby(self, x: Any, problem: np.ndarray, data: Data, **options: Any) -> Any:
+        own, shared = self._own_and_shared(problem, data)
+        method: Any = self._method
+        method = dataclasses.replace(method, first_barrier=NEARBY_BARRIER)
+        width = self.upper - self.lower
+        width = np.where(np.isfinite(width), width, 1)
+        options = self.options() | {"method": method, "constraints": _ignoring_start(self._constraints)} | options
+        shared = (*shared, float(self.tolerances["gtol"]) / width)
+        return minimize_many(joined(_Tied, [self._fun]), x, (x, *own), shared=shared, **options)
 
     def judged(self, result: Any, problem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the values of ends, nan where constraints are violated, and the violations; notes the multipliers."""
@@ -83,6 +108,41 @@ class ConstrainedBlocks(Blocks):
             return solve.certify(self._whole, ConstrainedFamily, x, (None, *own), (*shared, self._common), box, gtol)
 
         return self._by_blocks(AT_ONCE, certified, x, problem)
+
+
+class _Tied:
+    """(x, start, *inputs, weights) -> fun(x, *inputs) + sum_i weights_i (x_i - start_i)^2 / 2."""
+
+    def __init__(self, references: Sequence[Callable]):
+        (self._reference,) = references
+
+    def __call__(self, x: Any, start: Any, *others: Any) -> Any:
+        *inputs, weights = others
+        way = ravel_pytree(x)[0] - ravel_pytree(start)[0]
+        return self._reference()(x, *inputs) + 0.5 * jnp.sum(weights * way**2)
+
+
+class _IgnoringStart:
+    """(x, start, *inputs, weights) -> g(x, *inputs)."""
+
+    def __init__(self, references: Sequence[Callable]):
+        (self._reference,) = references
+
+    def __call__(self, x: Any, start: Any, *others: Any) -> Any:
+        return self._reference()(x, *others[:-1])
+
+
+def _ignoring_start(constraints: Any) -> list[Any]:
+    """Returns the constraints for what `_Tied` takes: only functions without arguments of their own are given it."""
+
+    def ignoring(one: Any) -> Any:
+        if isinstance(one, Mapping) and not one.get("args"):
+            return {**one, "fun": joined(_IgnoringStart, [one["fun"]])}
+        if isinstance(one, scipy.optimize.NonlinearConstraint):
+            return scipy.optimize.NonlinearConstraint(joined(_IgnoringStart, [one.fun]), one.lb, one.ub)
+        return one
+
+    return [ignoring(one) for one in (constraints if isinstance(constraints, list | tuple) else [constraints])]
 
 
 def max_of_rows(tree: Any, count: int) -> np.ndarray:

@@ -248,7 +248,7 @@ def _distinct(blocks: Blocks, ends: Ends, lines: Lines) -> Distinct:
     ends = _one_of_each(ends, merged(ends, lines), lines)
     certificate = blocks.certify(ends.x, ends.problem)
     sure = ends.success & np.isin(certificate.kind, (PointKind.MINIMUM, PointKind.BOUND_MINIMUM))
-    label = merged_on_plains(ends, ~sure, lines, blocks.descend)
+    label = merged_on_plains(ends, ~sure, lines, blocks.descend_nearby)
     first, _ = representatives(ends, label, lines)
     return Distinct(_one_of_each(ends, label, lines), jax.tree.map(lambda leaf: leaf[first], certificate))
 

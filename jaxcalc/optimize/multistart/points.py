@@ -137,10 +137,10 @@ class Blocks:
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(x)]
         return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1).astype(self.lower.dtype)
 
-    def minimized(self, x: Any, problem: np.ndarray, data: Data, **tolerances: Any) -> OptimizeResult:
+    def minimized(self, x: Any, problem: np.ndarray, data: Data, **options: Any) -> OptimizeResult:
         """Returns the descents from x, leaves (K, ...), with this data in the place of the known one."""
         own, shared = self._own_and_shared(problem, data)
-        return minimize_many(self._fun, x, own, shared=shared, **self.options() | tolerances)
+        return minimize_many(self._fun, x, own, shared=shared, **self.options() | options)
 
     def options(self) -> dict[str, Any]:
         """Returns the arguments of `minimize_many` that all descents have."""
@@ -151,15 +151,24 @@ class Blocks:
         """Returns by which values the ends of these problems are compared, and how much they violate constraints."""
         return result.fun, np.zeros(len(problem))
 
-    def descend(self, x: np.ndarray, problem: np.ndarray, most: float = np.inf) -> Ends:
-        """Returns where the descents from these rows end, after at most `most` iterations."""
-        ends = []
+    def descend_nearby(self, x: np.ndarray, problem: np.ndarray) -> Ends:
+        """Returns where descents from these rows end that do not leave the valley in which they start."""
+        return self.descend(x, problem)
+
+    def descend(
+        self, x: np.ndarray, problem: np.ndarray, most: float = np.inf, minimized: Callable | None = None
+    ) -> Ends:
+        """Returns where the descents from these rows end, after at most `most` iterations.
+
+        `minimized` is a function like the method of this name, which is taken without it.
+        """
+        ends, minimized = [], minimized or self.minimized
         most = min(most, self.tolerances.get("maxiter", self._method.default_maxiter(x.shape[1])))
         for rows, padded in blocks_of(len(x), min(ROUND * self.problems, DESCENTS)):
             # Rows that only fill the block up end after their first evaluation.
             caps = np.where(padded, 0, most).astype(np.int32)
             try:
-                result = jax.device_get(self.minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
+                result = jax.device_get(minimized(self.as_x(x[rows]), problem[rows], self._data, maxiter=caps))
             except Interrupted as end:
                 self._keep(jax.device_get(end.result), padded)
                 raise

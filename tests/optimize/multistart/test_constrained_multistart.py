@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
+from jaxcalc.methods.box import Box
+from jaxcalc.optimize.multistart.constrained_points import ConstrainedBlocks
+from jaxcalc.optimize.multistart.points import Data
 
 BOX = (jnp.full(2, -2.0), jnp.full(2, 2.0))
 
@@ -49,6 +52,33 @@ def test_no_feasible_point():
     assert minima.status[0] == jc.Status.INFEASIBLE
     np.testing.assert_allclose(minima.x[0, 0], 2, atol=1e-6)
     np.testing.assert_allclose(jnp.asarray(minima.constraint_violation), 1, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_circle_of_minima_is_one():
+    """Along a circle on the sphere f is the same: its ends are one minimum, as those of a plain without constraints."""
+    sphere = {"type": "eq", "fun": lambda x: jnp.sum(x**2) - 1}
+    box = (jnp.full(3, -2.0), jnp.full(3, 2.0))
+    minima = jc.multistart(lambda x: (x[2] - 0.5) ** 2, box, constraints=sphere, starts=64, maxfev=0)
+    assert minima.certificate.kind_name == ["degenerate"]
+    np.testing.assert_allclose(minima.fun, 0, atol=1e-12)
+    assert int(minima.count[0]) > 16
+
+
+def test_descents_nearby_stay_near():
+    """From points near a curve of minima descents end beside their starts, wherever the middle of the box is."""
+    sphere = {"type": "eq", "fun": lambda x: jnp.sum(x**2) - 1}
+    side = jnp.full(3, 2.0)
+    angle = np.linspace(0, 6, 8)
+    x = 0.6 * np.column_stack([np.cos(angle), np.sin(angle), np.ones(8)])
+    method, limits = jc.methods.interior_point(), {"gtol": 1e-5}
+    blocks = ConstrainedBlocks(
+        lambda x: (x[2] - 0.5) ** 2, Data(()), False, Box(-side, side), method, limits, constraints=sphere
+    )
+    ends = blocks.descend_nearby(x, np.zeros(8, int))
+    assert ends.success.all()
+    turned = np.arctan2(ends.x[:, 1], ends.x[:, 0]) - angle
+    np.testing.assert_allclose(np.angle(np.exp(1j * turned)), 0, atol=0.02)
 
 
 def test_the_door():
