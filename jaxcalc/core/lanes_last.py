@@ -15,7 +15,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import Jaxpr, Literal, jaxpr_as_fun
 
 PyTree = Any
 
@@ -91,6 +91,8 @@ ELEMENTWISE = frozenset(
 # Operations that call a function, and the parameter that holds it.
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
          "custom_vjp_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}  # fmt: skip
+# Operations of which `jax.vmap` leaves the lanes where they are.
+KEEPING = frozenset(["pad", "split", "stack", "unstack"])
 # The terms of a sum that are added in one pass.
 MOST_TERMS = 16
 
@@ -99,16 +101,67 @@ def lanes_last(fun: Callable) -> Callable:
     """Returns the function of arrays with lanes on their last axis; its outputs are arrays with lanes last, too."""
 
     def on_lanes(*inputs: PyTree) -> PyTree:
-        leaves = jax.tree.leaves(inputs)
-        width = leaves[0].shape[-1]
         one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
         traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
-        outputs = _evaluated(
-            traced.jaxpr, [(leaf, False) for leaf in traced.consts], [(x, True) for x in leaves], width
-        )
-        return jax.tree.unflatten(jax.tree.structure(shape), [_on_all(value, has, width) for value, has in outputs])
+        return jax.tree.unflatten(jax.tree.structure(shape), _with_lanes_last(traced, jax.tree.leaves(inputs)))
 
     return on_lanes
+
+
+def in_its_layout(fun: Callable) -> Callable:
+    """Returns the function of arrays with lanes last, which keeps them last on the way where all operations can.
+
+    A mixture's likelihood of 80 points then takes half as long as what `jax.vmap` makes of it. Products of matrices of
+    which each lane has its own are faster with the lanes first, and `jax.vmap` maps a function that has any.
+    """
+
+    def on_lanes(*inputs: PyTree) -> PyTree:
+        one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
+        traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
+        structure, leaves = jax.tree.structure(shape), jax.tree.leaves(inputs)
+        if _lanes_of(traced.jaxpr, [True] * len(leaves)) is None:
+            outputs = jax.vmap(jaxpr_as_fun(traced), in_axes=-1, out_axes=-1)(*leaves)
+        else:
+            outputs = _with_lanes_last(traced, leaves)
+        return jax.tree.unflatten(structure, outputs)
+
+    return on_lanes
+
+
+def _with_lanes_last(traced: Any, leaves: list[Array]) -> list[Array]:
+    width = leaves[0].shape[-1]
+    consts, inputs = (
+        [(leaf, has_lanes) for leaf in some] for some, has_lanes in ((traced.consts, False), (leaves, True))
+    )
+    return [_on_all(value, has, width) for value, has in _evaluated(traced.jaxpr, consts, inputs, width)]
+
+
+def _keeps_lanes_last(name: str, operands: list[bool]) -> bool:
+    """Returns whether an operation can, on operands of which these have lanes."""
+    if name == "dot_general":
+        return not all(operands)
+    return name in ELEMENTWISE or name in KEEPING or name in RULES
+
+
+def _lanes_of(jaxpr: Any, inputs: Sequence[bool]) -> list[bool] | None:
+    """Returns which outputs of a jaxpr have lanes, given which inputs have; None where an operation is to be mapped."""
+    lanes: dict = dict.fromkeys(jaxpr.constvars, False) | dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(variables: Sequence) -> list[bool]:
+        return [not isinstance(variable, Literal) and lanes[variable] for variable in variables]
+
+    for equation in jaxpr.eqns:
+        name, operands = equation.primitive.name, read(equation.invars)
+        results: list[bool] | None = [any(operands)] * len(equation.outvars)
+        if any(operands) and name in CALLS:
+            called = equation.params[CALLS[name]]
+            results = _lanes_of(getattr(called, "jaxpr", called), operands)
+        elif any(operands) and not _keeps_lanes_last(name, operands):
+            return None
+        if results is None:
+            return None
+        lanes |= dict(zip(equation.outvars, results, strict=True))
+    return read(jaxpr.outvars)
 
 
 def total(terms: Array, axis: int = 0) -> Array:

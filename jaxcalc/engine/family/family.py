@@ -19,6 +19,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.lanes_last import in_its_layout
 from jaxcalc.core.shards import type_of_one
 from jaxcalc.core.tracing import Traced
 from jaxcalc.engine.linear_solves import Matvec, positive_definite
@@ -239,4 +240,4 @@ class Family(abc.ABC):
 
             return needs.evaluate(function, *points)
 
-        return jax.vmap(of_one, in_axes=-1, out_axes=-1)(args, scale, *points)
+        return in_its_layout(of_one)(args, scale, *points)
