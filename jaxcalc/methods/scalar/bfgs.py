@@ -69,7 +69,7 @@ class BFGS(Method):
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
         return BFGSState(iterate, direction, search, H, fresh, D)
 
-    def staying_in_basin(self) -> Method:
+    def staying_in_basin(self) -> "BFGS":
         """Returns the method with a short first step."""
         return with_short_first_step(self)
 

@@ -70,7 +70,7 @@ class LBFGS(Method):
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
         return LBFGSState(iterate, direction, search, history, fresh, D)
 
-    def staying_in_basin(self) -> Method:
+    def staying_in_basin(self) -> "LBFGS":
         """Returns the method with a short first step."""
         return with_short_first_step(self)
 
