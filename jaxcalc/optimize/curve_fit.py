@@ -2,7 +2,7 @@
 
 import contextvars
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,30 +26,10 @@ from jaxcalc.optimize.fitting.covariance import Covariances, covariances_of
 from jaxcalc.optimize.fitting.data import Data, data_of, parameter_names, starts_of
 from jaxcalc.optimize.fitting.result import CurveFitResult
 from jaxcalc.optimize.least_squares_result import as_least_squares_result
+from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squares
 
-# SciPy's names of algorithms that minimise the same sum of squares.
-SCIPY_METHODS = ("lm", "trf", "dogbox")
 # Whether fits that fail go without warnings; of a context, since filters of warnings belong to all threads together.
 is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("is_quiet", default=False)
-# What SciPy's other keywords have for a counterpart.
-INSTEAD = {
-    "full_output": "what SciPy returns beside popt and pcov is in fit.result: fun, nfev, status, message",
-    "jac": "the model is differentiated exactly: leave jac out",
-    "Dfun": "the model is differentiated exactly: leave Dfun out",
-    "epsfcn": "derivatives are exact here: leave it out",
-    "diff_step": "derivatives are exact here: leave it out",
-    "col_deriv": "derivatives are exact here: leave it out",
-    "diag": "write scale=, the size of a typical change of each parameter",
-    "factor": "write method=jaxcalc.methods.levenberg_marquardt(first_radius=...)",
-    "tr_solver": "leave it out: problems are solved by a factorisation of their own",
-    "tr_options": "leave it out: problems are solved by a factorisation of their own",
-    "jac_sparsity": "leave it out: problems of many parameters are for other programs",
-    "verbose": "print the result, or fit.result.message",
-    "args": "give the model a function of (x, *p) that closes over them",
-    "kwargs": "give the model a function of (x, *p) that closes over them",
-}
-# The values with which they ask for nothing here.
-NOTHING = (None, False, 0, "2-point", "3-point", "cs")
 
 
 def curve_fit(
@@ -149,10 +129,9 @@ def curve_fit(
     """
     require_functions([model], "model", several=False)
     given = {"gtol": gtol, "ftol": ftol, "xtol": xtol, "maxiter": maxiter, "maxfev": maxfev, "scale": scale}
-    given = _translated(scipy, given)
+    given = translated_for_squares("curve_fit", scipy, given)
     family = CountCurve if isinstance(method, str) and method == "poisson" else Curve
-    is_default = method is None or family is CountCurve or (isinstance(method, str) and method in SCIPY_METHODS)
-    chosen = chosen_method("levenberg_marquardt" if is_default else method, Residual)
+    chosen = chosen_method(None if family is CountCurve else squares_method(method), Residual)
     _require_plain_counts(family, loss, sigma)
     names = parameter_names(model, p0)
     data = data_of(model, len(names), xdata, ydata, sigma, mask, nan_policy, check_finite)
@@ -213,22 +192,6 @@ def _warn(fit: Any, undetermined: Array) -> None:
         if int(first.status) == Status.INVALID:
             message += ". Points that are nan are left out by nan_policy='omit', others by mask"
         warnings.warn(message, OptimizeWarning, stacklevel=4)
-
-
-def _translated(keywords: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Returns the door's own arguments with what SciPy's keywords say."""
-    given = dict(given)
-    for name, value in keywords.items():
-        if name == "max_nfev":
-            given["maxfev"] = value if given["maxfev"] is None else given["maxfev"]
-        elif name == "x_scale":
-            # "jac" scales variables by the Jacobian's columns, as the default method does.
-            given["scale"] = given["scale"] if isinstance(value, str) else value
-        elif name not in INSTEAD:
-            raise TypeError(f"curve_fit() got an unexpected keyword argument {name!r}.")
-        elif not any(value is nothing or (np.ndim(value) == 0 and value == nothing) for nothing in NOTHING):
-            raise TypeError(f"{name} is SciPy's: {INSTEAD[name]}.")
-    return given
 
 
 def _sides(bounds: Any) -> Any:

@@ -20,6 +20,7 @@ from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult, as_least_squares_result
+from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squares
 from jaxcalc.optimize.starts import one_start, solve_queue
 
 
@@ -40,6 +41,7 @@ def least_squares(
     maxiter: int | Array | None = None,
     maxfev: int | Array | None = None,
     unconverged: str = "nan",
+    **scipy: Any,
 ) -> LeastSquaresResult:
     """Minimises half the sum of squares of residuals: one lane of the engine that `least_squares_many` runs.
 
@@ -72,12 +74,15 @@ def least_squares(
         maxfev: The most evaluations of residuals and Jacobian; by default 10 times maxiter.
         unconverged: What the derivatives of the result are where the problem did not succeed: "nan", or "implicit" for
             those of the formula at the last point.
+        scipy: SciPy's other keywords: max_nfev, which is maxfev, and x_scale, which is scale. For those that have no
+            counterpart an error says what to write; "lm", "trf" and "dogbox" as method stand for the default.
 
     Returns:
         The result: x, cost, fun (the residuals), jac (their Jacobian), grad, optimality, status, success, nit, nfev.
 
     Raises:
-        TypeError: If fun does not return an array of residuals, or x0 is not made of real numbers.
+        TypeError: If fun does not return an array of residuals, x0 is not made of real numbers, or a keyword of
+            SciPy's has no counterpart.
         ValueError: If the method or the loss does not exist or an option is out of range.
 
     Example:
@@ -92,19 +97,18 @@ def least_squares(
     """
     require_functions([fun], several=False)
     x0 = real_arrays("x0", x0)
+    given = {"gtol": 0.0 if gtol is None else gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
+    given = translated_for_squares("least_squares", scipy, given | {"scale": scale})
     own, common = _settings(weights, f_scale, loss, None)
     common = dataclasses.replace(common, weights=own.weights, f_scale=own.f_scale)
     bounds = box("", bounds, x0, batch=False)
-    given = tolerances(
-        "", None, gtol=0.0 if gtol is None else gtol, maxiter=maxiter, maxfev=maxfev, ftol=ftol, xtol=xtol
-    )
     problem = Problem(
-        method=chosen_method(method, Residual),
+        method=chosen_method(squares_method(method), Residual),
         x0=x0,
         args=(Setting(), *arrays("args", as_tuple(args)), common),
         box=bounds,
-        scale=scales("", scale, x0, batch=False),
-        tolerances=given,
+        scale=scales("", given.pop("scale"), x0, batch=False),
+        tolerances=tolerances("", None, **given),
     )
     result = solve_one(fun, problem, _options(unconverged))
     queue = Problem(problem.method, jax.tree.map(lambda leaf: leaf[None], result.x), (Setting(),), problem.args[1:])
@@ -135,6 +139,7 @@ def least_squares_many(
     unconverged: str = "nan",
     starts: int | None = None,
     progress: bool = False,
+    **scipy: Any,
 ) -> LeastSquaresResult:
     """Solves many problems of least squares at once, each to its own end: r_i(x) = fun(x, *args[i], *shared).
 
@@ -165,13 +170,15 @@ def least_squares_many(
         starts: If given, K: x0 holds K starts of each problem, leaves (N, K, ...), of which the best counts; see
             `minimize_many`.
         progress: Whether a line in the terminal tells how far the call is.
+        scipy: SciPy's other keywords; see `least_squares`.
 
     Returns:
         The result, every field with the leading axis N, in the order of the input; fun and jac are None unless asked
         for. A problem whose values are not finite has a status of its own and does not touch the others.
 
     Raises:
-        TypeError: If fun does not return an array of residuals, or x0 is not made of real numbers.
+        TypeError: If fun does not return an array of residuals, x0 is not made of real numbers, or a keyword of
+            SciPy's has no counterpart.
         ValueError: If a leaf of x0 or args lacks the leading axis N, the method or the loss does not exist, or an
             option is out of range.
 
@@ -195,13 +202,14 @@ def least_squares_many(
     form = one_start(x0, starts)
     bounds = box("", bounds, form, batch=True)
     given = {"gtol": 0.0 if gtol is None else gtol, "maxiter": maxiter, "maxfev": maxfev, "ftol": ftol, "xtol": xtol}
+    given = translated_for_squares("least_squares_many", scipy, given | {"scale": scale})
     problem = Problem(
-        method=chosen_method(method, Residual),
+        method=chosen_method(squares_method(method), Residual),
         x0=x0,
         args=(own, *args),
         shared=(*arrays("shared", as_tuple(shared)), common),
         box=bounds,
-        scale=scales("", scale, form, batch=True),
+        scale=scales("", given.pop("scale"), form, batch=True),
         tolerances=tolerances("", count, **given),
     )
     lanes = None if lanes is None else whole_number("lanes", lanes, 1)

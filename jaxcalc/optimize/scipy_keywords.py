@@ -1,4 +1,4 @@
-"""The keywords of `scipy.optimize.minimize`: those that mean the same here, and what to write for the others."""
+"""The keywords of three of SciPy's doors: those that mean the same here, and what to write for the others."""
 
 import difflib
 import inspect
@@ -41,6 +41,29 @@ INSTEAD = {
     "constraints": "minimize and minimize_many take constraints=, here there are bounds= alone: write others into "
     "fun as a penalty, or choose variables that obey them",
 }
+# What the keywords of SciPy's `least_squares` and `curve_fit` have for a counterpart.
+INSTEAD_FOR_SQUARES = {
+    "full_output": "what SciPy returns beside popt and pcov is in fit.result: fun, nfev, status, message",
+    "jac": "the model is differentiated exactly: leave jac out",
+    "Dfun": "the model is differentiated exactly: leave Dfun out",
+    "epsfcn": "derivatives are exact here: leave it out",
+    "diff_step": "derivatives are exact here: leave it out",
+    "col_deriv": "derivatives are exact here: leave it out",
+    "diag": "write scale=, the size of a typical change of each parameter",
+    "factor": "write method=jaxcalc.methods.levenberg_marquardt(first_radius=...)",
+    "tr_solver": "leave it out: problems are solved by a factorisation of their own",
+    "tr_options": "leave it out: problems are solved by a factorisation of their own",
+    "jac_sparsity": "leave it out: problems of many parameters are for other programs",
+    "verbose": "print the result, or its message",
+    "args": "let the function close over them",
+    "kwargs": "let the function close over them",
+    "callback": "a loop over many problems calls no Python; minimize, for one problem, takes callback=",
+    "workers": "derivatives are exact here: leave it out",
+}
+# The values with which they ask for nothing here.
+NOTHING_FOR_SQUARES = (0, "2-point", "3-point", "cs")
+# SciPy's names of algorithms that minimise the same sum of squares.
+SQUARES_METHODS = ("lm", "trf", "dogbox")
 RETURNS_BOTH = (
     "jac=True says that fun returns (value, gradient): let it return the value alone, which jaxcalc differentiates. "
     "has_aux=True is for fun that returns (value, anything else)."
@@ -81,6 +104,33 @@ def translated(door: str, keywords: Mapping[str, Any], given: dict[str, Any]) ->
             instead = INSTEAD_OF_OPTION.get(name, f"it has no counterpart; there are {', '.join(sorted(SAME))}")
             raise TypeError(f"options[{name!r}] is SciPy's: {instead}.")
     return given
+
+
+def translated_for_squares(door: str, keywords: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a door of least squares with what SciPy's keywords say, as `translated` does.
+
+    Raises:
+        TypeError: If a keyword is not known, means something else here, or says what another has said already.
+    """
+    given = dict(given)
+    for name, value in keywords.items():
+        if name == "max_nfev":
+            _set(given, "maxfev", value, "max_nfev")
+        elif name == "x_scale":
+            # "jac" scales variables by the Jacobian's columns, as the default method does.
+            _set(given, "scale", None if isinstance(value, str) else value, "x_scale")
+        elif name not in INSTEAD_FOR_SQUARES:
+            near = difflib.get_close_matches(name, [*given, *INSTEAD_FOR_SQUARES], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{door}() got an unexpected keyword argument {name!r}.{hint}")
+        elif not (_asks_for_nothing(value) or (np.ndim(value) == 0 and value in NOTHING_FOR_SQUARES)):
+            raise TypeError(f"{name} is SciPy's: {INSTEAD_FOR_SQUARES[name]}.")
+    return given
+
+
+def squares_method(method: Any) -> Any:
+    """Returns the method, None, the default, where it is SciPy's name of an algorithm for the same sum of squares."""
+    return None if isinstance(method, str) and method in SQUARES_METHODS else method
 
 
 def _set(given: dict[str, Any], name: str, value: Any, source: str) -> None:

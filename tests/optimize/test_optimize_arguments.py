@@ -130,6 +130,29 @@ def test_keywords_of_scipy_that_mean_the_same():
     fails(lambda: jc.multistart(rosenbrock, sides, workers=3), "unexpected keyword argument")
 
 
+def test_keywords_of_scipys_least_squares():
+    def residuals(x):
+        return jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+
+    start: Any = [-1.2, 1.0]
+    nothing: dict[str, Any] = {"jac": "3-point", "diff_step": None, "tr_solver": None, "verbose": 0, "kwargs": {}}
+    usual = jc.least_squares(residuals, start, maxfev=50)
+    result = jc.least_squares(residuals, start, method="trf", x_scale="jac", max_nfev=50, **nothing)
+    assert jax.tree.all(jax.tree.map(np.array_equal, result, usual))
+    ways: list[tuple[dict[str, Any], str]] = [
+        ({"jac": jax.jacobian(residuals)}, "leave jac out"),
+        ({"diff_step": 1e-3}, "derivatives are exact here"),
+        ({"kwargs": {"a": 1}}, "close over"),
+        ({"max_nfev": 3, "maxfev": 4}, "another name of maxfev"),
+        ({"verbose": 2}, "print the result"),
+        ({"max_iter": 3}, r"\(\) got an unexpected keyword argument 'max_iter'. Did you mean 'maxiter'"),
+    ]
+    for keywords, says in ways:
+        given = keywords
+        fails(lambda given=given: jc.least_squares(residuals, start, **given), says)
+        fails(lambda given=given: jc.least_squares_many(residuals, jnp.zeros((2, 2)), **given), says)
+
+
 @jax.tree_util.register_pytree_node_class
 class Module:
     """What an Equinox module is to JAX: a pytree with functions among its leaves."""
