@@ -185,8 +185,8 @@ def largest(terms: Array, axis: int = 0) -> Array:
 def _joined_rows(join: Callable, terms: Array) -> Array:
     """Returns the rows, at least one, joined two by two by an operation whose order does not matter."""
     while len(terms) > MOST_TERMS:
-        # Blocks of rows are added to each other, which leaves a block.
-        count = -(-len(terms) // MOST_TERMS)
+        # Blocks of rows are added to each other, which leaves a block; fewer rows than that are left over.
+        count = min(MOST_TERMS, -(-len(terms) // MOST_TERMS))
         rows = len(terms) // count
         blocks = functools.reduce(join, (terms[k * rows : (k + 1) * rows] for k in range(count)))
         left = terms[count * rows :]

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from jaxcalc.core.lanes_last import _lanes_of, in_its_layout, lanes_last  # pyright: ignore[reportPrivateUsage]
+from jaxcalc.core.lanes_last import (
+    _lanes_of,  # pyright: ignore[reportPrivateUsage]
+    in_its_layout,
+    lanes_last,
+    largest,
+    total,
+)
 
 LANES = 5
 
@@ -39,3 +45,10 @@ def test_equals_the_mapped_function(name):
         jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-12, atol=1e-14), jax.jit(on_lanes(fun))(*inputs), want)
     traced = jax.make_jaxpr(fun)(*(x[:, 0] for x in inputs))
     assert (_lanes_of(traced.jaxpr, [True, True]) is not None) is (name in ARITHMETIC)
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 255, 271, 1000, 4099])
+def test_sums_and_maxima_of_any_length(count):
+    terms = np.random.default_rng(count).normal(size=(count, 2))
+    assert_allclose(total(terms), terms.sum(axis=0), rtol=1e-9, atol=1e-9)
+    assert_allclose(largest(terms), np.abs(terms).max(axis=0))
