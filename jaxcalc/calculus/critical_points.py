@@ -19,6 +19,10 @@ from jaxcalc.core.arguments import as_real, require_functions
 _FARTHEST = 200
 # The initial cells of a finite interval.
 _CELLS = 64
+# The second derivative is compared with f' over this share of x to both sides.
+_STEP = 2.0**-14
+# Numbers agree that differ by this share of one of them.
+_SETTLED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +32,7 @@ class CriticalPoints:
     Attributes:
         x: The points, (k,), float64; the finite ends of the interval are among them.
         fun: The values f(x), (k,).
-        second_derivative: The values f''(x), (k,).
+        second_derivative: The values f''(x), (k,); nan where JAX's rule for f'' contradicts f'.
         kind: For each point "minimum", "maximum", "inflection", "degenerate", "endpoint minimum" or "endpoint maximum",
             from the signs of f' on both sides of the point. "degenerate" is an end beside which f is constant, or
             beside which the sign of f' is not known.
@@ -131,10 +135,12 @@ def _described(jets: Jets, landscape: Landscape) -> CriticalPoints:
             reasons.append(f"rounding does not tell at which of several points f attains the {name}")
     x = np.array(landscape.x)
     jet = jets.at(x)
+    is_wrong = _second_derivative_is_wrong(jets, x, jet[:, 2])
+    reasons += [f"f' and the second derivative contradict each other at {place:.10g}" for place in x[is_wrong]]
     return CriticalPoints(
         x=x,
         fun=jet[:, 0],
-        second_derivative=jet[:, 2],
+        second_derivative=np.where(is_wrong, np.nan, jet[:, 2]),
         kind=landscape.kinds,
         global_minimum=at_lowest,
         global_maximum=at_highest,
@@ -143,6 +149,18 @@ def _described(jets: Jets, landscape: Landscape) -> CriticalPoints:
         certain=not reasons,
         reasons=tuple(reasons),
     )
+
+
+def _second_derivative_is_wrong(jets: Jets, x: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns where `second`, f''(x) by JAX's rules, is not what the difference quotients of f' tend to, (k,).
+
+    A quotient counts as a limit where a sixteenth of the step changes it by little. Beside a kink it grows by 16, and
+    so does what is left of rounding.
+    """
+    widest = _STEP * np.where(x == 0, 1, np.abs(x))
+    far, near = ((jets.at(x + step)[:, 1] - jets.at(x - step)[:, 1]) / (2 * step) for step in (widest, widest / 16))
+    settled = np.abs(far - near) <= _SETTLED * np.abs(near)
+    return settled & (near != 0) & ~(np.abs(second - near) <= 0.5 * np.maximum(np.abs(near), np.abs(second)))
 
 
 def _initial_edges(lower: float, upper: float) -> np.ndarray:

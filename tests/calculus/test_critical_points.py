@@ -205,3 +205,19 @@ def test_bad_input():
         critical_points(lambda x: x + 1j, 0, 1)
     with pytest.raises(TypeError, match="complex"):
         critical_points(jnp.sin, 0, 1j)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jax.scipy.special.betaln(1 + x, 1 - x),  # 0 where both are equal
+        lambda x: jnp.linalg.norm(jnp.stack([x, 2 * x])) ** 2,  # nan at 0
+        lambda x: jnp.maximum(1 + x, 1 - x) ** 2 + jnp.minimum(1 + x, 1 - x) ** 2,  # 0 where both are equal
+    ],
+)
+def test_a_second_derivative_that_contradicts_the_first_is_said(f):
+    points = critical_points(f, -0.75, 0.75)
+    (middle,) = np.flatnonzero(np.abs(points.x) < 1e-6)
+    assert points.kind[middle] == "minimum"
+    assert np.isnan(points.second_derivative[middle])
+    assert any("contradict" in reason for reason in points.reasons)
