@@ -88,6 +88,8 @@ ELEMENTWISE = frozenset(
         "xor",
     ]
 )
+# Operations whose operands, unlike those of others, have one shape even where some are numbers.
+OF_ONE_SHAPE = frozenset(["select_n", "add_any", "clamp"])
 # Operations that call a function, and the parameter that holds it.
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
          "custom_vjp_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}  # fmt: skip
@@ -220,8 +222,8 @@ def _applied(equation: Any, operands: list[tuple[Any, bool]], width: int) -> lis
     if name in ELEMENTWISE:
         shape = equation.outvars[0].aval.shape
         wide = [_wide(value, has, shape, width) for value, has in operands]
-        if name == "select_n":  # its cases, unlike other operands, have one shape even where they are numbers
-            wide[1:] = [jnp.broadcast_to(case, (*shape, width)) for case in wide[1:]]
+        if name in OF_ONE_SHAPE:
+            wide = [jnp.broadcast_to(operand, (*shape, width)) for operand in wide]
         return [(equation.primitive.bind(*wide, **parameters), True)]
     rule = RULES.get(name)
     output = rule(equation, operands, width) if rule else None

@@ -25,6 +25,8 @@ def mixture(p, y):
 ARITHMETIC = {
     "a mixture": mixture,
     "chosen numbers": lambda p, y: jnp.where(p[0] > 0, p[0], 1.0) * jnp.sum(jnp.where(y > p[1], y, 0.0)),
+    "a number and a slope": lambda p, y: jnp.sum(p) + p[0] * 0.2 + (p[0] ** 2 - 1) ** 2 + y[0] ** 2,
+    "numbers between bounds": lambda p, y: jnp.sum(jnp.clip(0.5, p[0], p[1]) * y) + jnp.clip(p[2], -0.1, 0.2),
     "a shared matrix": lambda p, y: jnp.sum((np.arange(15.0).reshape(3, 5) @ p) ** 2) + jnp.max(y),
     "slices": lambda p, y: jnp.sum((p[1:] - p[:-1] ** 2) ** 2) + jnp.sum(jnp.concatenate([p, y]) ** 3),
 }
