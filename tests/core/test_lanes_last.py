@@ -51,6 +51,6 @@ def test_equals_the_mapped_function(name):
 
 @pytest.mark.parametrize("count", [1, 16, 17, 255, 271, 1000, 4099])
 def test_sums_and_maxima_of_any_length(count):
-    terms = np.random.default_rng(count).normal(size=(count, 2))
+    terms = jnp.asarray(np.random.default_rng(count).normal(size=(count, 2)))
     assert_allclose(total(terms), terms.sum(axis=0), rtol=1e-9, atol=1e-9)
     assert_allclose(largest(terms), np.abs(terms).max(axis=0))
