@@ -101,13 +101,7 @@ MOST_TERMS = 16
 
 def lanes_last(fun: Callable) -> Callable:
     """Returns the function of arrays with lanes on their last axis; its outputs are arrays with lanes last, too."""
-
-    def on_lanes(*inputs: PyTree) -> PyTree:
-        one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
-        traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
-        return jax.tree.unflatten(jax.tree.structure(shape), _with_lanes_last(traced, jax.tree.leaves(inputs)))
-
-    return on_lanes
+    return _on_lanes(fun, _with_lanes_last)
 
 
 def in_its_layout(fun: Callable) -> Callable:
@@ -117,15 +111,21 @@ def in_its_layout(fun: Callable) -> Callable:
     which each lane has its own are faster with the lanes first, and `jax.vmap` maps a function that has any.
     """
 
+    def evaluated(traced: Any, leaves: list[Array]) -> list[Array]:
+        if _lanes_of(traced.jaxpr, [True] * len(leaves)) is None:
+            return jax.vmap(jaxpr_as_fun(traced), in_axes=-1, out_axes=-1)(*leaves)
+        return _with_lanes_last(traced, leaves)
+
+    return _on_lanes(fun, evaluated)
+
+
+def _on_lanes(fun: Callable, evaluated: Callable[[Any, list[Array]], list[Array]]) -> Callable:
+    """Returns the function of arrays with lanes last, given how its trace for one lane is evaluated on all of them."""
+
     def on_lanes(*inputs: PyTree) -> PyTree:
         one = jax.tree.map(lambda leaf: jax.eval_shape(lambda leaf: leaf[..., 0], leaf), inputs)
         traced, shape = jax.make_jaxpr(fun, return_shape=True)(*one)
-        structure, leaves = jax.tree.structure(shape), jax.tree.leaves(inputs)
-        if _lanes_of(traced.jaxpr, [True] * len(leaves)) is None:
-            outputs = jax.vmap(jaxpr_as_fun(traced), in_axes=-1, out_axes=-1)(*leaves)
-        else:
-            outputs = _with_lanes_last(traced, leaves)
-        return jax.tree.unflatten(structure, outputs)
+        return jax.tree.unflatten(jax.tree.structure(shape), evaluated(traced, jax.tree.leaves(inputs)))
 
     return on_lanes
 
