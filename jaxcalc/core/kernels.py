@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxcalc.core.platform import recomputes_cheap_operations
@@ -67,3 +69,24 @@ def kernel(fun: Callable[P, T]) -> Callable[P, T]:
         return recomputes_cheap_operations(*args, where_so=call, elsewhere=fun)
 
     return on_platform
+
+
+def only_where(asked: Array, compute: Callable[[], T], otherwise: T) -> T:
+    """Returns what `compute` gives in the lanes that ask for it, and `otherwise` in the others.
+
+    On a CPU nothing is computed while no lane asks. Other devices would have to tell the host first, so there all lanes
+    compute in every step.
+
+    Args:
+        asked: Which lanes ask, (L,), or one answer for all of them, ().
+        compute: Returns a pytree of arrays with lanes last.
+        otherwise: A pytree of the same form.
+    """
+
+    def selected() -> T:
+        return jax.tree.map(lambda new, old: jnp.where(asked, new, old), compute(), otherwise)
+
+    def conditional() -> T:
+        return jax.lax.cond(jnp.any(asked), selected, lambda: otherwise)
+
+    return selected() if _are_inlined.get() else recomputes_cheap_operations(where_so=conditional, elsewhere=selected)

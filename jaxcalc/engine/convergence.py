@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import kernel, only_where
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.engine.scaling import from_scaled, to_scaled
@@ -91,8 +91,8 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     """
     old, new = before.iterate, after.iterate
     at_start = lane.nfev == 0
-    first_change = dot(new.gradient, new.trial - new.x)
-    floor = _floor(at_start, evaluation.value, new.value, first_change, lane.floor)
+    value = jnp.where(at_start, evaluation.value, new.value)
+    floor = only_where(at_start | ~(lane.floor > -jnp.inf), lambda: _floor(value, new), lane.floor)
     finite = lane.box.finite(old.trial, evaluation.gradient)
     seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
@@ -134,10 +134,14 @@ def _decided(
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise
     if lane.record is not None:
-        before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
-        settled, spent = _outlook(method, lane.record, first, before, free, share)
+        record, yes = lane.record, at.nit == at.nit
+
+        def outlook() -> tuple[Array, Array]:
+            before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
+            return _outlook(method, record, first, before, free, share)
+
         # Where the caller has given gtol it decides alone.
-        settled, spent = settled | (share == jnp.inf), spent & (share < jnp.inf)
+        settled, spent = only_where(share < jnp.inf, outlook, (yes, ~yes))
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
@@ -272,18 +276,16 @@ class Seen(NamedTuple):
     nfev: Array  # this evaluation excluded
 
 
-@kernel
-def _floor(at_start: Array, trial_value: Array, value: Array, change: Array, floor: Array) -> Array:
-    """Returns the value below which a problem counts as unbounded.
+def _floor(value: Array, at: Iterate) -> Array:
+    """Returns the value below which a problem counts as unbounded, from its value at the start and its first step.
 
-    The scale of a problem is its value at the start and the change of it that the first step promises. A start of value
-    zero whose first trial is itself has no scale; then the first later step gives it, and until then only -inf counts.
+    The scale of a problem is this value and the change of it that the first step promises. A start of value zero whose
+    first trial is itself has no scale; then the first later step gives it, and until then only -inf counts.
     """
-    known = ~at_start & (floor > -jnp.inf)
-    value = jnp.where(at_start, trial_value, value)
     # An infinite slope of a held variable times a step of zero is NaN.
+    change = dot(at.gradient, at.trial - at.x)
     scale = jnp.abs(value) + jnp.where(jnp.isnan(change), 0, jnp.abs(change))
-    return jnp.where(known, floor, jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf))
+    return jnp.where(scale > 0, value - UNBOUNDED_FALL * scale, -jnp.inf)
 
 
 @kernel

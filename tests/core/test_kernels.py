@@ -35,3 +35,22 @@ def test_what_does_not_fit_is_refused():
 
     with pytest.raises(TypeError, match="must not be keyword-only"):
         by_name_only(1.0, scale=3.0)
+
+
+def test_nothing_is_computed_while_no_lane_asks():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return np.asarray(2 * x)
+
+    @jax.jit
+    def doubled(asked, x):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return only_where(asked, lambda: jax.pure_callback(counted, shape, x), x)
+
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(doubled(np.array([False, False, False]), x), x)
+    assert not calls
+    np.testing.assert_array_equal(doubled(np.array([False, True, False]), x), [1.0, 4.0, 3.0])
+    assert len(calls) == 1

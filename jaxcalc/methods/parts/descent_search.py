@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import kernel, only_where
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Iterate
@@ -119,19 +119,23 @@ def aim(
         D: The diagonal that makes -D gradient the steepest direction, (n, L) or one number.
         first_step: The length of a first step along -D gradient, in lengths of x; None for what suits the bounds.
     """
-    x, gradient = move.iterate.x, box.reduced(move.iterate.x, move.iterate.gradient)
-    downhill = box.feasible(x, move.iterate.gradient, downhill)
-    steepest = -D * gradient
-    slope, gDg, xx = dot(gradient, downhill), -dot(gradient, steepest), dot(x, x)
+    at, begun = move.iterate, move.accepted | move.exhausted
+    gradient = box.reduced(at.x, at.gradient)
+    downhill = box.feasible(at.x, at.gradient, downhill)
+    slope = dot(gradient, downhill)
+    fresh = fresh | move.exhausted | ~(slope < 0)
     if first_step is None:
         first_step = jnp.where(box.is_closed, FIRST_IN_CLOSED_BOX, FIRST_IN_BOX) if box.is_bounded else FIRST_STEP
-    first_step = jnp.asarray(first_step, xx.dtype)
-    ended = move.accepted, move.exhausted
-    begun, fresh, slope, step_length, promise = _begin(
-        *ended, move.iterate.value, fresh, slope, gDg, xx, step_length, first_step, move.iterate.promise
+    # After a search that failed the first step is short: a long step was too long.
+    share = jnp.where(move.exhausted, FIRST_STEP, jnp.asarray(first_step, slope.dtype))
+    promise = _promise_of_model(begun, slope, step_length, at.promise)
+    slope, step_length, promise = only_where(
+        begun & fresh,
+        lambda: _along_gradient(move.accepted, at, gradient, D, share),
+        (slope, jnp.broadcast_to(step_length, slope.shape), promise),
     )
-    search = line_search.begin(move.search, begun, move.iterate.value, slope, step_length)
-    direction, trial = _next_trial(x, steepest, downhill, direction, search.step_length, begun, fresh)
+    search = line_search.begin(move.search, begun, at.value, slope, step_length)
+    direction, trial = _next_trial(at.x, gradient, D, downhill, direction, search.step_length, begun, fresh)
     return Aim(box.project(trial), direction, search, fresh, promise)
 
 
@@ -153,34 +157,25 @@ def _step(at: Iterate, new_gradient: Array, accepted: Array):
 
 
 @kernel
-def _begin(
-    accepted: Array,
-    exhausted: Array,
-    value: Array,
-    fresh: Array | bool,
-    slope: Array,
-    gDg: Array,
-    xx: Array,
-    step_length: Array | float,
-    first_step: Array | float,
-    promise: Array,
-):
-    """Returns where a search begins, whether along -D gradient, its slope, first length and promise, (L,) each."""
-    # A model whose minimum lies at `step_length` promises half of the slope up to there. -D gradient promises nothing
-    # that is known, but where x has not moved what was known of it still holds.
-    modelled = -0.5 * step_length * slope
-    fresh = fresh | exhausted | ~(slope < 0)
-    # The length of a first step scales as x and f do (Hager and Zhang 2005, step I0).
-    # After a search that failed the first step is short: a long step was too long.
-    share = jnp.where(exhausted, FIRST_STEP, first_step)
+def _promise_of_model(begun: Array, slope: Array, step_length: Array | float, promise: Array) -> Array:
+    """Returns the promise of a model whose minimum lies at `step_length`: half of the slope up to there."""
+    return jnp.where(begun, -0.5 * step_length * slope, promise)
+
+
+def _along_gradient(
+    accepted: Array, at: Iterate, gradient: Array, D: Array | float, share: Array
+) -> tuple[Array, Array, Array]:
+    """Returns the slope, the first length and the promise of a search along -D gradient, (L,) each.
+
+    The length scales as x and f do (Hager and Zhang 2005, step I0). The search promises nothing that is known, but
+    where x has not moved what was known of it still holds.
+    """
+    gDg, xx = dot(gradient, D * gradient), dot(at.x, at.x)
     unit = 1 / gDg
-    by_value = jnp.square(share * value) * unit
+    by_value = jnp.square(share * at.value) * unit
     first = jnp.sqrt(unit * jnp.where(xx > 0, jnp.square(share) * xx, by_value))
     first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
-    begun = accepted | exhausted
-    unknown = jnp.where(accepted, jnp.where(gDg > 0, jnp.inf, 0), promise)
-    promise = jnp.where(begun, jnp.where(fresh, unknown, modelled), promise)
-    return begun, fresh, jnp.where(fresh, -gDg, slope), jnp.where(fresh, first, step_length), promise
+    return -gDg, first, jnp.where(accepted, jnp.where(gDg > 0, jnp.inf, 0), at.promise)
 
 
 @kernel
@@ -204,7 +199,14 @@ def _promise_along(
 
 @kernel
 def _next_trial(
-    x: Array, steepest: Array, downhill: Array, direction: Array, step_length: Array, begun: Array, fresh: Array
-):
-    direction = jnp.where(begun, jnp.where(fresh, steepest, downhill), direction)
+    x: Array,
+    gradient: Array,
+    D: Array | float,
+    downhill: Array,
+    direction: Array,
+    step_length: Array,
+    begun: Array,
+    fresh: Array,
+) -> tuple[Array, Array]:
+    direction = jnp.where(begun, jnp.where(fresh, -D * gradient, downhill), direction)
     return direction, x + step_length * direction

@@ -20,7 +20,7 @@ without it.
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import only_where
 
 # x_i is small where the root of its share is less than 1/3 of the root of g_i's; D allows it moves of 3 |x_i|.
 EASE = 3.0
@@ -30,13 +30,16 @@ LEAST_EFFECT = 1e-3
 LEAST = 1e-8
 
 
-@kernel
 def initial_scaling(at_start: Array, x: Array, gradient: Array, D: Array) -> Array:
     """Returns D, (n, L), from the start x and the gradient there, (n, L) each; after the start D as it was."""
+    return only_where(at_start, lambda: _read_off(x, gradient), D)
+
+
+def _read_off(x: Array, gradient: Array) -> Array:
     x_squared, g_squared = x * x, gradient * gradient
     xx, gg = jnp.sum(x_squared, axis=0), jnp.sum(g_squared, axis=0)
     effect = jnp.max(jnp.abs(x * gradient), axis=0)
     size = jnp.maximum(jnp.abs(x), LEAST_EFFECT * effect / jnp.abs(gradient))
     share = size * size * (EASE**2 / xx)
     small = (x != 0) & (share < g_squared * (1 / gg))
-    return jnp.where(at_start, jnp.where(small, jnp.clip(len(x) * share, LEAST**2, 1), 1), D)
+    return jnp.where(small, jnp.clip(len(x) * share, LEAST**2, 1), 1)

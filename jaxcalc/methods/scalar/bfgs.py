@@ -24,7 +24,7 @@ class BFGSState(NamedTuple):
     direction: Array  # (n, L), -H gradient
     search: LineSearch
     H: Array  # (n, n, L)
-    fresh: Array  # (L,) H is not known yet: it stands for D times a number that the next pair (s, y) tells
+    fresh: Array  # (L,) H is D: its scale is not known yet, the next pair (s, y) tells it
     D: Array  # (n, L) the initial scaling
 
 
@@ -51,21 +51,18 @@ class BFGS(Method):
         D = initial_scaling(state.iterate.nit < 0, at.x, at.gradient, state.D)
         gradient = box.reduced(at.x, at.gradient)
 
-        Dy = D * y
-        pair = _pair(dot(s, y), dot(y, Dy), state.fresh)
         Hg = symmetric_matvec(state.H, gradient)
         # Without bounds H (g - y) = -direction: one product with the matrix serves both.
         Hy = symmetric_matvec(state.H, y) if box.is_bounded else Hg + state.direction
-        Hg, Hy = _at_scale(state.fresh, pair.scale, D * gradient, Dy, Hg, Hy)
         yHy = dot(y, Hy)
-        growth = _growth(pair, yHy, state.search.step_length)
-        w = _correction(s, Hy, growth, pair.rho, yHy)
-        H = symmetric_update(state.H, pair.keep * growth, pair.shift * D, s, w)
+        rho, growth, unknown = _pair(dot(s, y), yHy, state.fresh, state.search.step_length)
+        w = _correction(s, Hy, growth, rho, yHy)
         downhill = _direction(Hg, growth, s, w, dot(s, gradient), dot(w, gradient))
 
         trial, direction, search, fresh, promise = aim(
-            moved, downhill, pair.fresh, state.direction, box, D=D, first_step=self.first_step
+            moved, downhill, unknown, state.direction, box, D=D, first_step=self.first_step
         )
+        H = symmetric_update(state.H, *_unless_fresh(fresh, growth, D, w), s)
         iterate = at._replace(trial=trial, stalled=moved.exhausted & state.fresh, promise=promise)
         return BFGSState(iterate, direction, search, H, fresh, D)
 
@@ -107,48 +104,27 @@ def bfgs(first_step: float | None = None) -> BFGS:
     return BFGS(first_step)
 
 
-class Pair(NamedTuple):
-    """What the pair (s, y) says of H: H <- keep H + shift D + corrections of weight rho."""
-
-    rho: Array
-    scale: Array
-    keep: Array
-    shift: Array
-    fresh: Array
-
-
 @kernel
-def _pair(sy: Array, yDy: Array, fresh: Array) -> Pair:
-    """Without a usable pair rho = 0 leaves H as it is; a fresh H takes the scale s'y / y'Dy of its first pair."""
-    rho, scale = 1 / sy, sy / yDy
-    usable = (sy > 0) & jnp.isfinite(rho) & jnp.isfinite(scale)
-    first = fresh & usable
-    scale = jnp.where(first, scale, 1)
-    return Pair(
-        jnp.where(usable, rho, 0),
-        scale,
-        jnp.where(first, 0, 1).astype(sy.dtype),
-        jnp.where(first, scale, 0),
-        fresh & ~usable,
-    )
+def _pair(sy: Array, yHy: Array, fresh: Array, step_length: Array) -> tuple[Array, Array, Array]:
+    """Returns rho = 1 / s'y, the factor by which H grows before its update, and where H is still unknown, (L,) each.
 
-
-@kernel
-def _at_scale(fresh: Array, scale: Array, Dg: Array, Dy: Array, Hg: Array, Hy: Array) -> tuple[Array, Array]:
-    """Returns H g and H y, of the scaled D that a fresh H stands for."""
-    return jnp.where(fresh, scale * Dg, Hg), jnp.where(fresh, scale * Dy, Hy)
-
-
-@kernel
-def _growth(pair: Pair, yHy: Array, step_length: Array) -> Array:
-    """Returns by how much H grows before its update: it never shrinks, for an update by itself mends what is too large.
-
-    The first pair lies along the steepest variable and sets the scale of all; where steps longer than -H g were needed,
-    or y'Hy falls short of s'y, H is too small (Oren and Luenberger 1974; Al-Baali 1998).
+    A fresh H, which is D, takes the scale s'y / y'Hy of its first pair. Later H never shrinks, for an update by itself
+    mends what is too large. The first pair lies along the steepest variable and sets the scale of all; where steps
+    longer than -H g were needed, or y'Hy falls short of s'y, H is too small (Oren and Luenberger 1974; Al-Baali 1998).
+    Without a usable pair rho = 0 leaves H as it is.
     """
-    shortfall = jnp.sqrt(1 / (pair.rho * yHy))
-    growth = jnp.maximum(1, jnp.maximum(step_length, jnp.where(jnp.isfinite(shortfall), shortfall, 1)))
-    return jnp.where((pair.rho > 0) & (pair.keep > 0), growth, 1)
+    rho, scale = 1 / sy, sy / yHy
+    usable = (sy > 0) & jnp.isfinite(rho) & (jnp.isfinite(scale) | ~fresh)
+    shortfall = jnp.sqrt(scale)
+    later = jnp.maximum(1, jnp.maximum(step_length, jnp.where(jnp.isfinite(shortfall), shortfall, 1)))
+    growth = jnp.where(usable, jnp.where(fresh, scale, later), 1)
+    return jnp.where(usable, rho, 0), growth, fresh & ~usable
+
+
+@kernel
+def _unless_fresh(fresh: Array, growth: Array, D: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Returns the factor of H, the diagonal and the w of H's update, which makes a fresh H the diagonal D."""
+    return jnp.where(fresh, 0, growth), jnp.where(fresh, D, 0), jnp.where(fresh, 0, w)
 
 
 @kernel
