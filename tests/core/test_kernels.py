@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import kernel, only_where
 
 
 @kernel
