@@ -175,45 +175,6 @@ def test_batch_equals_single(name, problem):
         np.testing.assert_allclose(single.fun, batch.fun[k], atol=1e-8)
 
 
-def mixed(x, p):
-    """By p: a healthy valley, one of NaN, one without end, one whose domain ends at zero."""
-    kind, b = p
-    branches = (
-        lambda x: b * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
-        lambda x: jnp.nan * x[0],
-        lambda x: -(x[0] ** 3),
-        lambda x: jnp.sum(x - jnp.log(x)),
-    )
-    return jax.lax.switch(kind, branches, x)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_neighbours_and_order_do_not_touch_a_result(name):
-    rng = np.random.default_rng(3)
-    count, lanes = 400, 32
-    x0, b = rng.uniform(-2, 2, (count, 2)), 10 ** rng.uniform(-2, 0 if name in FIXED_RATE else 3, count)
-    kind = rng.integers(0, 4, count)
-
-    def solve(which):
-        return jc.minimize_many(mixed, x0[which], ((kind[which], b[which]),), method=name, lanes=lanes, maxiter=400)
-
-    together = solve(np.arange(count))
-    shuffled = rng.permutation(count)
-    healthy = np.flatnonzero(kind == 0)
-    for which in (shuffled, healthy):
-        again = solve(which)
-        for field in ("x", "fun", "jac", "status", "nit", "nfev"):
-            np.testing.assert_array_equal(getattr(again, field), getattr(together, field)[which], err_msg=field)
-    status = np.asarray(together.status)
-    assert set(status[kind == 1]) == {jc.Status.INVALID}
-    outside = (x0 < 0).any(1) & (kind == 3)
-    assert set(status[outside]) == {jc.Status.INVALID}
-    if name not in FIXED_RATE:
-        assert set(status[kind == 0]) == {jc.Status.SUCCESS}
-        # A saddle at zero is a point of rest from the left; from the right the cubic falls without end.
-        assert jc.Status.UNBOUNDED in status[kind == 2]
-
-
 def in_units(x, of_value, of_x):
     """A valley in other units; these are numbers of the call, so that all of them share one program."""
     return of_value * PROBLEMS[1].fun(x / of_x)

@@ -1,5 +1,7 @@
 """Every call ends, and at the best point that it has seen: hard ends, kind by kind, for every method."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import jaxcalc as jc
 from jaxcalc import methods
 from jaxcalc.problems import rosenbrock
+from tests.families import slow_but
 
 METHODS = {name: factory() for name, factory in methods.REGISTRY.items()}
 SEARCHING = [name for name, method in METHODS.items() if not method.has_fixed_rate]
@@ -104,8 +107,13 @@ class TestInfiniteSlopes:
         assert not result.success
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHING if METHODS[name].learns_curvature])
-@pytest.mark.parametrize("lower", [1.1, 1.3])
+@pytest.mark.parametrize(
+    ("lower", "name"),
+    slow_but(
+        itertools.product([1.1, 1.3], [name for name in SEARCHING if METHODS[name].learns_curvature]),
+        [(1.1, "bfgs"), (1.1, "trust_region"), (1.3, "lbfgs"), (1.3, "trust_ncg")],
+    ),
+)
 def test_variables_that_bounds_hold_do_not_slow_the_others(name, lower):
     by_bfgs = jc.minimize(rosenbrock, jnp.full(5, 2.0), bounds=(lower, None), gtol=1e-8)
     result = jc.minimize(rosenbrock, jnp.full(5, 2.0), bounds=(lower, None), method=name)
@@ -143,8 +151,13 @@ class TestCurvature:
         assert jnp.linalg.norm(result.x - start) < 1.2 * jnp.linalg.norm(nearest - start)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    slow_but(
+        itertools.product([jnp.float32, jnp.float64], SEARCHING),
+        [*((jnp.float32, name) for name in SEARCHING), (jnp.float64, "bfgs"), (jnp.float64, "trust_region")],
+    ),
+)
 def test_steps_do_not_depend_on_units_over_the_range_of_the_dtype(name, dtype):
     """In single precision the squares of these gradients and variables overflow or vanish."""
     start, gtol = jnp.array([-1.2, 1.0, 0.7], dtype), 1e-2

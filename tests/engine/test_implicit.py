@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.extend.core import jaxprs_in_params
 import jaxcalc as jc
 from jaxcalc.engine import linear_solves
 from jaxcalc.problems import PROBLEMS
+from tests.families import slow_but
 
 RANDOM = np.random.default_rng(0)
 X = jnp.asarray(RANDOM.normal(size=(20, 4)))
@@ -49,8 +51,10 @@ class TestRidge:
         exact = mode(formula, (0, 1, 2))(PENALTY, X, Y)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, exact)
 
-    @pytest.mark.parametrize("inner", [jax.jacfwd, jax.jacrev])
-    @pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+    @pytest.mark.parametrize(
+        ("outer", "inner"),
+        slow_but(itertools.product([jax.jacfwd, jax.jacrev], repeat=2), [(jax.jacfwd, jax.jacrev)]),
+    )
     def test_second_derivatives(self, outer, inner):
         ours = jax.jit(outer(inner(lambda p: fit(p).x @ jnp.arange(4.0))))(PENALTY)
         exact = jax.hessian(lambda p: formula(p) @ jnp.arange(4.0))(PENALTY)
@@ -250,7 +254,7 @@ def one_of_two(x, kind, a):
     return jax.lax.switch(kind, [lambda x: jnp.sum((x - a) ** 2), lambda x: jnp.sum(jnp.cosh(x - 2 * a))], x)
 
 
-@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("mapped", slow_but([False, True], [True]))
 def test_a_switch_on_an_index_of_each_problem(mapped):
     kinds, x0 = jnp.array([0, 1, 0]), jnp.ones((3, 2))
 

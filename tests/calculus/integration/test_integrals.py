@@ -266,6 +266,7 @@ class TestShapes:
         F = antiderivative(normal, -math.inf)
         assert_allclose(F(jnp.array([-math.inf, 0.0, math.inf])), [0.0, 0.5, 1.0], atol=1e-14)
 
+    @pytest.mark.slow
     def test_nested_integrals_are_those_over_a_box(self):
         inner = lambda y: integrate(lambda x: jnp.exp(x * y), 0.0, 1.0, limit=128, epsrel=1e-9).value  # noqa: E731
         found = integrate(inner, 0.0, 1.0, limit=128, epsrel=1e-8)
