@@ -217,12 +217,13 @@ class TestWhatIsNotKnown:
         return jc.minimize_many(ridge_of_y, jnp.zeros((2, 4)), (targets,), shared=penalty, maxiter=caps, **options)
 
     def test_a_problem_that_did_not_converge(self):
-        jacobian, result = jax.jacrev(lambda p: returned_twice(self.half_converged(p)), has_aux=True)(PENALTY)
+        both = jax.jit(jax.jacrev(lambda p: returned_twice(self.half_converged(p)), has_aux=True))
+        jacobian, result = both(PENALTY)
         assert result.success.tolist() == [True, False]
         assert jnp.isnan(jacobian.x[1]).all()
         assert jnp.isnan(jacobian.fun[1]).all()
         np.testing.assert_allclose(jacobian.x[0], jax.jacrev(formula)(PENALTY), atol=1e-5)
-        anyway = jax.jacrev(lambda p: self.half_converged(p, unconverged="implicit").x)(PENALTY)
+        anyway = jax.jit(jax.jacrev(lambda p: self.half_converged(p, unconverged="implicit").x))(PENALTY)
         # The Hessian of a quadratic is the same everywhere.
         np.testing.assert_allclose(anyway[1], -jnp.linalg.inv(X.T @ X + jnp.diag(PENALTY)) * result.x[1], atol=1e-12)
 
@@ -242,8 +243,8 @@ class TestWhatIsNotKnown:
 def test_batch_and_single_agree():
     penalties = jnp.exp(jnp.asarray(RANDOM.normal(size=(7, 4))))
     fun = lambda w, penalty: ridge(w, penalty, X, Y)  # noqa: E731
-    single = jnp.stack([jax.jacrev(lambda p: jc.minimize(fun, jnp.zeros(4), p).x)(p) for p in penalties])
-    batch = jax.jacrev(lambda p: jc.minimize_many(fun, jnp.zeros((7, 4)), (p,)).x)(penalties)
+    single = jnp.stack([*map(jax.jit(jax.jacrev(lambda p: jc.minimize(fun, jnp.zeros(4), p).x)), penalties)])
+    batch = jax.jit(jax.jacrev(lambda p: jc.minimize_many(fun, jnp.zeros((7, 4)), (p,)).x))(penalties)
     for k in range(7):
         np.testing.assert_allclose(batch[k, :, k], single[k], rtol=1e-4, atol=1e-8)
         np.testing.assert_array_equal(np.delete(batch[k], k, axis=1), 0)
@@ -265,10 +266,10 @@ def test_a_switch_on_an_index_of_each_problem(mapped):
         return jnp.sum(jc.minimize_many(one_of_two, x0, (kinds, a), gtol=1e-10).x ** 2)
 
     a = jnp.array([1.0, 2.0, 3.0])
-    value, gradient = jax.value_and_grad(total)(a)
+    value, gradient = jax.jit(jax.value_and_grad(total))(a)
     np.testing.assert_allclose(value, jnp.sum(2 * a**2 * jnp.array([1, 4, 1])), rtol=1e-9)
     np.testing.assert_allclose(gradient, 4 * a * jnp.array([1, 4, 1]), rtol=1e-9)
-    forward = jax.jvp(total, (a,), (jnp.ones(3),))[1]
+    forward = jax.jit(lambda a: jax.jvp(total, (a,), (jnp.ones(3),))[1])(a)
     np.testing.assert_allclose(forward, gradient.sum(), rtol=1e-12)
 
 
