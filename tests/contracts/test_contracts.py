@@ -1,6 +1,7 @@
 """What every method of the registry promises, over the problems with known answers."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,16 @@ import jaxcalc as jc
 from jaxcalc import problems
 from jaxcalc.methods import REGISTRY
 from jaxcalc.problems import PROBLEMS
+from tests.families import slow_but
 
 METHODS = list(REGISTRY)
 EASY = problems.tagged("easy")
 FIXED_RATE = {name for name in METHODS if REGISTRY[name]().has_fixed_rate}
 WITH_HESSIANS = {name for name in METHODS if REGISTRY[name]().needs.second_order}
 FIRST_ORDER = {name for name in METHODS if not REGISTRY[name]().learns_curvature}
+# An ordinary run tries every method in double precision, and in single precision one of each kind.
+IN_SINGLE = ("bfgs", "lbfgs", "trust_region", "steepest_descent")
+COVERED = [*((name, jnp.float64) for name in METHODS), *((name, jnp.float32) for name in IN_SINGLE)]
 
 
 def by_name(items):
@@ -84,10 +89,9 @@ def test_converges_to_a_known_minimum(name, problem):
     np.testing.assert_allclose(result.fun, jax.vmap(problem.fun)(problem.minima)[distance.argmin(1)], atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @by_name(PROBLEMS)
-@pytest.mark.parametrize("name", METHODS)
-def test_honest(name, problem, dtype):
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(METHODS, [jnp.float32, jnp.float64]), COVERED))
+def test_honest(name, dtype, problem):
     """SUCCESS means that the gradient, recomputed at the returned x, is small; the value is the value there."""
     x0, result = solved(name, problem, dtype)
     assert result.x.dtype == result.jac.dtype == result.fun.dtype == dtype
@@ -105,7 +109,7 @@ def test_honest(name, problem, dtype):
 
 
 @by_name(PROBLEMS)
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in FIRST_ORDER])
+@pytest.mark.parametrize("name", slow_but([name for name in METHODS if name not in FIRST_ORDER], IN_SINGLE))
 def test_single_precision_converges_too(name, problem):
     _, result = solved(name, problem, jnp.float32)
     share = jnp.mean(result.success)
@@ -113,7 +117,7 @@ def test_single_precision_converges_too(name, problem):
     assert share >= (0.9 if problem.name == "ellipsoid" else 0.98), result.message
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but(METHODS, IN_SINGLE))
 def test_single_precision_converges_as_often(name):
     """Beside double precision, with default settings, less 2 points; over all problems that suit single precision."""
     suited = [problem for problem in PROBLEMS if problem.name != "ellipsoid"]
@@ -225,8 +229,7 @@ def awkward(x, which):
     return jax.lax.switch(which, list(AWKWARD.values()), x)
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(METHODS, [jnp.float32, jnp.float64]), COVERED))
 def test_bad_values_are_statuses(name, dtype):
     def run(which, x0, maxiter=400):
         start = jnp.asarray(x0, dtype)

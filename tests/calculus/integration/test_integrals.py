@@ -210,6 +210,7 @@ class TestShapes:
         assert found.success.shape == (3,)
         assert_allclose(found.value[1], [[2, 2], [8 / 3, 4]], rtol=1e-14)
 
+    @pytest.mark.slow
     def test_vmap_and_jit(self):
         c = jnp.arange(1.0, 4.0)
         assert_allclose(jax.jit(jax.vmap(lambda c: integrate(decay, 0.0, 1.0, c).value))(c), (1 - jnp.exp(-c)) / c)
