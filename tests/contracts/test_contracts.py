@@ -20,7 +20,7 @@ FIXED_RATE = {name for name in METHODS if REGISTRY[name]().has_fixed_rate}
 WITH_HESSIANS = {name for name in METHODS if REGISTRY[name]().needs.second_order}
 FIRST_ORDER = {name for name in METHODS if not REGISTRY[name]().learns_curvature}
 # An ordinary run tries every method in double precision, and in single precision one of each kind.
-IN_SINGLE = ("bfgs", "lbfgs", "trust_region", "steepest_descent")
+IN_SINGLE = ("bfgs", "lbfgs", "trust_region")
 COVERED = [*((name, jnp.float64) for name in METHODS), *((name, jnp.float32) for name in IN_SINGLE)]
 
 
