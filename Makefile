@@ -12,7 +12,7 @@ LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-pyth
 LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 
 # What is promised to the last bit is compiled as users compile it; see tests/conftest.py.
-TO_THE_LAST_BIT := tests/contracts/test_contracts.py tests/core/test_kernels.py tests/optimize/test_devices.py
+TO_THE_LAST_BIT := tests/contracts/test_to_the_last_bit.py tests/optimize/test_devices.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
 	format bench docs test-docs release-check clean

@@ -59,7 +59,9 @@ def closed_over(fun: Callable, problem: Problem) -> tuple[ClosedFunction, Proble
     return closed, problem._replace(args=tuple(args), shared=(*shared, *traced.consts))
 
 
-def refilling(solve: Callable[[Sequence[bool], Problem], PyTree], own: Sequence[bool]) -> Callable[[Problem], PyTree]:
+def refilling(
+    solve: Callable[[tuple[bool, ...], Problem], PyTree], own: tuple[bool, ...]
+) -> Callable[[Problem], PyTree]:
     """Returns problem -> solve(own, problem), which under `jax.vmap` solves all mapped problems as one queue.
 
     Args:
@@ -89,7 +91,9 @@ def refilling(solve: Callable[[Sequence[bool], Problem], PyTree], own: Sequence[
     return run
 
 
-def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: Problem) -> tuple[list[bool], Problem]:
+def _joined(
+    size: int, count: int, own: tuple[bool, ...], batched: Any, problem: Problem
+) -> tuple[tuple[bool, ...], Problem]:
     """Returns the problem whose queue holds `size` queues of `count` problems, and which arrays now are args.
 
     `batched` has the problem's form, with whether each array is mapped in the place of the array.
@@ -134,7 +138,7 @@ def _joined(size: int, count: int, own: Sequence[bool], batched: Any, problem: P
             now_args.append(repeated(leaf))
         else:
             now_shared.append(leaf)
-    return now_own, problem._replace(
+    return tuple(now_own), problem._replace(
         x0=jax.tree.map(each, problem.x0, batched.x0),
         args=tuple(now_args),
         shared=tuple(now_shared),

@@ -5,6 +5,7 @@ Here a solve meets JAX's transformations: `custom_jvp` outside, `custom_vmap` in
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,8 +179,10 @@ def _certify(functions: Sequence[Callable], options: Options, problem: Problem) 
 def _solve(fun: Callable, options: Options, problem: Problem) -> OptimizeResult:
     """Solves a queue, with rules of its own under `jax.vmap` and under differentiation; runs while that is traced."""
     closed, problem = closed_over(options.family.prepared(fun), problem)
-    own = [True] * len(problem.args) + [False] * len(problem.shared)
+    own = (True,) * len(problem.args) + (False,) * len(problem.shared)
 
+    # The rules of `custom_jvp` and `custom_vmap` call it again with the same shapes, and find its trace.
+    @functools.partial(jax.jit, static_argnums=0, inline=True)
     def solve(own, problem):
         return _run(options.family.for_queue(closed.with_own(own), problem, options.has_aux), options, problem)
 

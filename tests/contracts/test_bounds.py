@@ -1,6 +1,7 @@
 """What every method of the registry promises with bounds."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,15 @@ import scipy.optimize
 
 import jaxcalc as jc
 from jaxcalc.methods import REGISTRY
+from tests.families import slow_but
 
 METHODS = list(REGISTRY)
 FIXED_RATE = {name for name in METHODS if jc.methods.REGISTRY[name]().has_fixed_rate}
 SEARCHING = [name for name in METHODS if name not in FIXED_RATE]
+DTYPES = [jnp.float32, jnp.float64]
+# Every method in double precision; in single precision one with a matrix, one with a history and one with Hessians.
+COVERED = [(name, jnp.float64) for name in METHODS]
+COVERED += [(name, jnp.float32) for name in ("bfgs", "lbfgs", "trust_region")]
 
 
 def rosenbrock(x, b):
@@ -43,8 +49,7 @@ def solved(name, dtype=float):
     return b, lower, upper, jc.minimize_many(rosenbrock, x0, (b,), bounds=(lower, upper), method=method, maxiter=5000)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(METHODS, DTYPES), COVERED))
 def test_honest_and_inside(name, dtype):
     b, lower, upper, result = solved(name, dtype)
     x = np.asarray(result.x)
@@ -60,8 +65,7 @@ def test_honest_and_inside(name, dtype):
     )
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(SEARCHING, DTYPES), COVERED))
 def test_converges(name, dtype):
     *_, result = solved(name, dtype)
     assert jnp.mean(result.success) >= (1 if dtype == jnp.float64 else 0.97), result.message
@@ -148,7 +152,8 @@ def test_a_box_that_holds_everything_and_one_that_leaves_nothing(name):
     np.testing.assert_allclose(free.check().x, 1, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", METHODS)
+# The engine moves the start, not the method; `test_nothing_is_evaluated_outside` has a start outside for each method.
+@pytest.mark.parametrize("name", slow_but(METHODS, ["bfgs"]))
 def test_a_start_outside_is_moved_onto_the_box(name):
     seen = []
 
@@ -163,7 +168,8 @@ def test_a_start_outside_is_moved_onto_the_box(name):
     assert result.check().x == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+# The engine tells empty boxes, not the method.
+@pytest.mark.parametrize("name", slow_but(METHODS, ["bfgs", "trust_region"]))
 def test_empty_boxes_are_a_status_that_touches_nobody(name):
     x0, b, lower, upper = boxes(40)
     wrong = np.arange(40) % 7 == 3
@@ -256,7 +262,7 @@ def test_new_numbers_do_not_compile_again():
     np.testing.assert_allclose([first.x[0, 0], second.x[0, 0]], [0.5, 0.7])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but(METHODS, ["bfgs", "lbfgs", "trust_region", "gradient_descent"]))
 def test_a_thousand_variables(name):
     n = 1000
     centre = jnp.linspace(-2, 2, n)

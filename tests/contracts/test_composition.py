@@ -92,8 +92,14 @@ COMPOSITIONS = {
     "grad of shard_map": lambda solve: jax.jit(jax.grad(lambda points: jnp.sum(sharded(solve)(points) ** 2)))(POINTS),
     "bilevel": None,
 }
-# What is particular to a method are its state and its loops: these compositions meet all of them.
+# What is particular to a method are its state and its loops, which a program for several devices meets with all its
+# rules; the derivatives of a solution belong to the engine, and know of a method whether it has second derivatives.
 TELLING = ("jit of vmap of grad", "shard_map")
+DIFFERENTIATED = ("bfgs", "trust_region")
+# `minimize_many` differs from `minimize` in its door alone.
+OF_THE_DOOR = (*TELLING, "vmap", "grad")
+# The quick ones of the integral are one of each kind; what they leave out is a part of one of them.
+OF_THE_INTEGRAL = (*TELLING, "jvp", "scan", "grad in shard_map")
 SOLVERS = {"minimize": by_minimize, "minimize_many": by_minimize_many}
 INTEGRALS = {"integrate": (by_integrate, integral), "antiderivative": (by_antiderivative, hyperbolic)}
 
@@ -108,12 +114,19 @@ def assert_equal(composition, solve, formula, atol=1e-7):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), ours, exact)
 
 
+def is_quick(method, solver, composition):
+    if solver == "minimize_many":
+        return method == "bfgs" and composition in OF_THE_DOOR
+    if method == "bfgs" or composition == "shard_map":
+        return True
+    return method in DIFFERENTIATED and composition in TELLING
+
+
 def cells():
     for method in jc.methods.REGISTRY:
         for solver in SOLVERS:
             for composition in COMPOSITIONS:
-                quick = method == "bfgs" or (composition in TELLING and solver == "minimize")
-                marks = [] if quick else [pytest.mark.slow]
+                marks = [] if is_quick(method, solver, composition) else [pytest.mark.slow]
                 yield pytest.param(method, solver, composition, marks=marks, id=f"{composition}-{solver}-{method}")
 
 
@@ -126,7 +139,7 @@ def cells_of_integrals():
     for name in INTEGRALS:
         for composition in COMPOSITIONS:
             # An antiderivative is an integral and a constant; a solve inside of one compiles for half a minute.
-            quick = composition in TELLING or (name == "integrate" and composition != "bilevel")
+            quick = composition in (OF_THE_INTEGRAL if name == "integrate" else ("jit of vmap of grad",))
             marks = [] if quick else [pytest.mark.slow]
             yield pytest.param(name, composition, marks=marks, id=f"{composition}-{name}")
 

@@ -1,6 +1,7 @@
 """What every method of the registry promises, over the problems with known answers."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,16 @@ import jaxcalc as jc
 from jaxcalc import problems
 from jaxcalc.methods import REGISTRY
 from jaxcalc.problems import PROBLEMS
+from tests.families import slow_but
 
 METHODS = list(REGISTRY)
 EASY = problems.tagged("easy")
 FIXED_RATE = {name for name in METHODS if REGISTRY[name]().has_fixed_rate}
 WITH_HESSIANS = {name for name in METHODS if REGISTRY[name]().needs.second_order}
 FIRST_ORDER = {name for name in METHODS if not REGISTRY[name]().learns_curvature}
+# An ordinary run tries every method in double precision, and in single precision one of each kind.
+IN_SINGLE = ("bfgs", "lbfgs", "trust_region")
+COVERED = [*((name, jnp.float64) for name in METHODS), *((name, jnp.float32) for name in IN_SINGLE)]
 
 
 def by_name(items):
@@ -84,10 +89,9 @@ def test_converges_to_a_known_minimum(name, problem):
     np.testing.assert_allclose(result.fun, jax.vmap(problem.fun)(problem.minima)[distance.argmin(1)], atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @by_name(PROBLEMS)
-@pytest.mark.parametrize("name", METHODS)
-def test_honest(name, problem, dtype):
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(METHODS, [jnp.float32, jnp.float64]), COVERED))
+def test_honest(name, dtype, problem):
     """SUCCESS means that the gradient, recomputed at the returned x, is small; the value is the value there."""
     x0, result = solved(name, problem, dtype)
     assert result.x.dtype == result.jac.dtype == result.fun.dtype == dtype
@@ -105,7 +109,7 @@ def test_honest(name, problem, dtype):
 
 
 @by_name(PROBLEMS)
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in FIRST_ORDER])
+@pytest.mark.parametrize("name", slow_but([name for name in METHODS if name not in FIRST_ORDER], IN_SINGLE))
 def test_single_precision_converges_too(name, problem):
     _, result = solved(name, problem, jnp.float32)
     share = jnp.mean(result.success)
@@ -113,7 +117,7 @@ def test_single_precision_converges_too(name, problem):
     assert share >= (0.9 if problem.name == "ellipsoid" else 0.98), result.message
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but(METHODS, IN_SINGLE))
 def test_single_precision_converges_as_often(name):
     """Beside double precision, with default settings, less 2 points; over all problems that suit single precision."""
     suited = [problem for problem in PROBLEMS if problem.name != "ellipsoid"]
@@ -145,7 +149,7 @@ def test_counts_what_it_evaluates(name):
         assert result.nhev is None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but(METHODS, ["bfgs", "trust_region", "gradient_descent"]))
 def test_the_function_runs_only_while_it_is_traced(name):
     calls = []
 
@@ -164,8 +168,9 @@ def test_the_function_runs_only_while_it_is_traced(name):
     assert jnp.all(third.nit <= 20)
 
 
+# A single problem is one lane for every method; here are a matrix, Hessians and a fixed rate.
 @by_name(EASY)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but(METHODS, ["bfgs", "trust_region", "gradient_descent"]))
 def test_batch_equals_single(name, problem):
     x0, batch = solved(name, problem)
     for k in range(5):
@@ -173,45 +178,6 @@ def test_batch_equals_single(name, problem):
         assert single.status == batch.status[k]
         np.testing.assert_allclose(single.x, batch.x[k], atol=1e-5)
         np.testing.assert_allclose(single.fun, batch.fun[k], atol=1e-8)
-
-
-def mixed(x, p):
-    """By p: a healthy valley, one of NaN, one without end, one whose domain ends at zero."""
-    kind, b = p
-    branches = (
-        lambda x: b * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
-        lambda x: jnp.nan * x[0],
-        lambda x: -(x[0] ** 3),
-        lambda x: jnp.sum(x - jnp.log(x)),
-    )
-    return jax.lax.switch(kind, branches, x)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_neighbours_and_order_do_not_touch_a_result(name):
-    rng = np.random.default_rng(3)
-    count, lanes = 400, 32
-    x0, b = rng.uniform(-2, 2, (count, 2)), 10 ** rng.uniform(-2, 0 if name in FIXED_RATE else 3, count)
-    kind = rng.integers(0, 4, count)
-
-    def solve(which):
-        return jc.minimize_many(mixed, x0[which], ((kind[which], b[which]),), method=name, lanes=lanes, maxiter=400)
-
-    together = solve(np.arange(count))
-    shuffled = rng.permutation(count)
-    healthy = np.flatnonzero(kind == 0)
-    for which in (shuffled, healthy):
-        again = solve(which)
-        for field in ("x", "fun", "jac", "status", "nit", "nfev"):
-            np.testing.assert_array_equal(getattr(again, field), getattr(together, field)[which], err_msg=field)
-    status = np.asarray(together.status)
-    assert set(status[kind == 1]) == {jc.Status.INVALID}
-    outside = (x0 < 0).any(1) & (kind == 3)
-    assert set(status[outside]) == {jc.Status.INVALID}
-    if name not in FIXED_RATE:
-        assert set(status[kind == 0]) == {jc.Status.SUCCESS}
-        # A saddle at zero is a point of rest from the left; from the right the cubic falls without end.
-        assert jc.Status.UNBOUNDED in status[kind == 2]
 
 
 def in_units(x, of_value, of_x):
@@ -264,8 +230,7 @@ def awkward(x, which):
     return jax.lax.switch(which, list(AWKWARD.values()), x)
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(("name", "dtype"), slow_but(itertools.product(METHODS, [jnp.float32, jnp.float64]), COVERED))
 def test_bad_values_are_statuses(name, dtype):
     def run(which, x0, maxiter=400):
         start = jnp.asarray(x0, dtype)
@@ -287,17 +252,22 @@ def test_bad_values_are_statuses(name, dtype):
     assert run("quartic", [0.0, 0.0], maxiter=0).nit == 0
 
 
+FALLING = {"parabola": lambda x: -jnp.sum(x**2), "cubic": lambda x: jnp.sum(x**3), "line": lambda x: x[0]}
+
+
+def falling(x, which):
+    return jax.lax.switch(which, list(FALLING.values()), x)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_unbounded_functions_end_as_unbounded(name):
     # Where the slope is constant, steps of a fixed length get nowhere.
-    falling = {"line": lambda x: x[0], "parabola": lambda x: -jnp.sum(x**2), "cubic": lambda x: jnp.sum(x**3)}
-    if name in FIXED_RATE:
-        del falling["line"]
-    functions = list(falling.values())
-    results = jc.minimize_many(functions, [jnp.array([[1.0, -1.0]])] * len(functions), method=name)
-    for label, result in zip(falling, results, strict=True):
-        assert result.status[0] == jc.Status.UNBOUNDED, (label, result.message)
-        assert result.fun[0] < -1e18
+    labels = [label for label in FALLING if label != "line" or name not in FIXED_RATE]
+    starts = np.tile([1.0, -1.0], (len(labels), 1))
+    results = jc.minimize_many(falling, starts, (np.arange(len(labels)),), method=name)
+    for label, status, value in zip(labels, results.status, results.fun, strict=True):
+        assert status == jc.Status.UNBOUNDED, (label, results.message)
+        assert value < -1e18
 
 
 def test_an_exponential_falls_without_end():

@@ -1,5 +1,7 @@
 """Every call ends, and at the best point that it has seen: hard ends, kind by kind, for every method."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import jaxcalc as jc
 from jaxcalc import methods
 from jaxcalc.problems import rosenbrock
+from tests.families import slow_but
 
 METHODS = {name: factory() for name, factory in methods.REGISTRY.items()}
 SEARCHING = [name for name, method in METHODS.items() if not method.has_fixed_rate]
@@ -21,8 +24,10 @@ class TestFallsWithoutEnd:
         assert result.status == jc.Status.UNBOUNDED
         assert result.fun < -1e20
 
-    @pytest.mark.parametrize("name", SECOND_ORDER)
-    @pytest.mark.parametrize("n", [2, 40])
+    @pytest.mark.parametrize(
+        ("n", "name"),
+        slow_but(itertools.product([2, 40], SECOND_ORDER), [(2, "trust_region"), (2, "trust_ncg"), (40, "trust_ncg")]),
+    )
     def test_where_the_model_overflows(self, name, n):
         result = jc.minimize(lambda x: -jnp.sum(jnp.exp(x**2)), jnp.full(n, 0.5), method=name)
         assert result.status == jc.Status.UNBOUNDED
@@ -104,8 +109,13 @@ class TestInfiniteSlopes:
         assert not result.success
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHING if METHODS[name].learns_curvature])
-@pytest.mark.parametrize("lower", [1.1, 1.3])
+@pytest.mark.parametrize(
+    ("lower", "name"),
+    slow_but(
+        itertools.product([1.1, 1.3], [name for name in SEARCHING if METHODS[name].learns_curvature]),
+        [(1.1, "bfgs"), (1.1, "trust_region"), (1.3, "lbfgs"), (1.3, "trust_ncg")],
+    ),
+)
 def test_variables_that_bounds_hold_do_not_slow_the_others(name, lower):
     by_bfgs = jc.minimize(rosenbrock, jnp.full(5, 2.0), bounds=(lower, None), gtol=1e-8)
     result = jc.minimize(rosenbrock, jnp.full(5, 2.0), bounds=(lower, None), method=name)
@@ -143,8 +153,16 @@ class TestCurvature:
         assert jnp.linalg.norm(result.x - start) < 1.2 * jnp.linalg.norm(nearest - start)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    slow_but(
+        itertools.product([jnp.float32, jnp.float64], SEARCHING),
+        [
+            *((jnp.float32, name) for name in ("bfgs", "conjugate_gradient", "trust_ncg")),
+            *((jnp.float64, name) for name in ("lbfgs", "steepest_descent", "trust_region")),
+        ],
+    ),
+)
 def test_steps_do_not_depend_on_units_over_the_range_of_the_dtype(name, dtype):
     """In single precision the squares of these gradients and variables overflow or vanish."""
     start, gtol = jnp.array([-1.2, 1.0, 0.7], dtype), 1e-2
@@ -163,7 +181,7 @@ def test_steps_do_not_depend_on_units_over_the_range_of_the_dtype(name, dtype):
     np.testing.assert_allclose(result.x / sizes[:, None], jnp.ones((9, 3)), atol=0.1)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("name", slow_but(SEARCHING, ["bfgs", "conjugate_gradient", "trust_region"]))
 def test_a_large_factor_in_single_precision(name):
     centre = jnp.arange(3, dtype=jnp.float32)
     result = jc.minimize(lambda x: 1e20 * jnp.sum((x - centre) ** 2), jnp.ones(3, jnp.float32), method=name)

@@ -8,6 +8,7 @@ import pytest
 import jaxcalc as jc
 from jaxcalc.methods import REGISTRY
 from jaxcalc.problems import rosenbrock
+from tests.families import slow_but
 
 SIZES = jnp.array([1e-6, 1.0, 1e5, 1e-2])
 SEARCHING = [name for name in REGISTRY if not REGISTRY[name]().has_fixed_rate]
@@ -23,7 +24,7 @@ def largest_gradient(result, sizes):
     return jnp.abs(jax.vmap(jax.grad(badly_scaled), in_axes=(0, None))(result.x, sizes)).max(1)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("name", slow_but(SEARCHING, ["bfgs", "trust_region", "steepest_descent"]))
 def test_undoes_bad_units(name):
     """With the right scale the steps are those of the well-scaled function, up to rounding."""
     sizes = 2.0 ** jnp.round(jnp.log2(SIZES))
@@ -36,7 +37,7 @@ def test_undoes_bad_units(name):
     np.testing.assert_allclose(scaled.jac * sizes, plain.jac, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("name", slow_but(SEARCHING, ["bfgs", "lbfgs", "trust_ncg"]))
 def test_gtol_is_about_the_caller_s_gradient(name):
     gtol = jnp.logspace(-4, 2, 32)
     result = jc.minimize_many(
@@ -49,7 +50,7 @@ def test_gtol_is_about_the_caller_s_gradient(name):
     np.testing.assert_allclose(result.jac, jax.vmap(jax.grad(badly_scaled), (0, None))(result.x, SIZES), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", list(REGISTRY))
+@pytest.mark.parametrize("name", slow_but(REGISTRY, ["conjugate_gradient", "gradient_descent", "trust_region"]))
 def test_the_box_is_the_caller_s(name):
     seen = []
 

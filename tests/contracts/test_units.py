@@ -1,10 +1,13 @@
 """What SUCCESS means by default depends on no unit: of the function, or of single variables."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcalc as jc
+from tests.families import slow_but
 
 N = 60
 TIMES = jnp.linspace(0.1, 5.0, 20)
@@ -38,9 +41,18 @@ def energies():
     return well, 1 + 0.3 * random.normal(size=(N, 3)), np.ones((N, 3))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-@pytest.mark.parametrize("method", ["bfgs", "trust_region"])
-@pytest.mark.parametrize("family", [fits, energies])
+@pytest.mark.parametrize(
+    ("family", "method", "dtype"),
+    slow_but(
+        itertools.product([fits, energies], ["bfgs", "trust_region"], [jnp.float64, jnp.float32]),
+        [
+            (fits, "bfgs", jnp.float64),
+            (fits, "trust_region", jnp.float32),
+            (energies, "bfgs", jnp.float32),
+            (energies, "trust_region", jnp.float64),
+        ],
+    ),
+)
 def test_no_success_far_from_the_minimum_in_odd_units(family, method, dtype):
     fun, x0, data = family()
     random = np.random.default_rng(1)
@@ -146,9 +158,9 @@ def ridge(b, X, y):
     [
         ("bfgs", jnp.float64),
         ("bfgs", jnp.float32),
-        ("lbfgs", jnp.float32),
+        pytest.param("lbfgs", jnp.float32, marks=pytest.mark.slow),
         ("trust_region", jnp.float32),
-        ("conjugate_gradient", jnp.float64),
+        pytest.param("conjugate_gradient", jnp.float64, marks=pytest.mark.slow),
         ("gradient_descent", jnp.float64),
     ],
 )
@@ -181,8 +193,18 @@ def test_a_fixed_rate_that_suits_another_unit_is_no_success():
     assert result.success.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "trust_region", "steepest_descent"])
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize(
+    ("dtype", "method"),
+    slow_but(
+        itertools.product([jnp.float64, jnp.float32], ["bfgs", "lbfgs", "trust_region", "steepest_descent"]),
+        [
+            (jnp.float64, "bfgs"),
+            (jnp.float32, "lbfgs"),
+            (jnp.float32, "trust_region"),
+            (jnp.float64, "steepest_descent"),
+        ],
+    ),
+)
 def test_a_slope_of_rounding_alone_holds_no_success_back(method, dtype):
     """A Lorentzian at 0 fitted to a Gaussian at 0: the slope along the centre is all rounding."""
     t = jnp.linspace(-3, 3, 31, dtype=dtype)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
+from tests.families import slow_but
 
 PLATFORMS = ["cpu", "cuda", "tpu"]
 
@@ -21,7 +22,8 @@ def exported_and_back(function, *inputs):
     return jax.export.deserialize(exported.serialize()).call(*inputs)
 
 
-@pytest.mark.parametrize("name", list(jc.methods.REGISTRY))
+# A method adds nothing but its operations, of which `make accelerators` compiles those of every method.
+@pytest.mark.parametrize("name", slow_but(jc.methods.REGISTRY, ["bfgs", "trust_ncg", "gradient_descent"]))
 def test_export_for_cpu_cuda_and_tpu(name):
     def solve(x0, a):
         result = jc.minimize_many(cost, x0, (a,), method=name, maxiter=3000)

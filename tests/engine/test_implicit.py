@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.extend.core import jaxprs_in_params
 import jaxcalc as jc
 from jaxcalc.engine import linear_solves
 from jaxcalc.problems import PROBLEMS
+from tests.families import slow_but
 
 RANDOM = np.random.default_rng(0)
 X = jnp.asarray(RANDOM.normal(size=(20, 4)))
@@ -49,8 +51,10 @@ class TestRidge:
         exact = mode(formula, (0, 1, 2))(PENALTY, X, Y)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, exact)
 
-    @pytest.mark.parametrize("inner", [jax.jacfwd, jax.jacrev])
-    @pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+    @pytest.mark.parametrize(
+        ("outer", "inner"),
+        slow_but(itertools.product([jax.jacfwd, jax.jacrev], repeat=2), [(jax.jacfwd, jax.jacrev)]),
+    )
     def test_second_derivatives(self, outer, inner):
         ours = jax.jit(outer(inner(lambda p: fit(p).x @ jnp.arange(4.0))))(PENALTY)
         exact = jax.hessian(lambda p: formula(p) @ jnp.arange(4.0))(PENALTY)
@@ -213,12 +217,13 @@ class TestWhatIsNotKnown:
         return jc.minimize_many(ridge_of_y, jnp.zeros((2, 4)), (targets,), shared=penalty, maxiter=caps, **options)
 
     def test_a_problem_that_did_not_converge(self):
-        jacobian, result = jax.jacrev(lambda p: returned_twice(self.half_converged(p)), has_aux=True)(PENALTY)
+        both = jax.jit(jax.jacrev(lambda p: returned_twice(self.half_converged(p)), has_aux=True))
+        jacobian, result = both(PENALTY)
         assert result.success.tolist() == [True, False]
         assert jnp.isnan(jacobian.x[1]).all()
         assert jnp.isnan(jacobian.fun[1]).all()
         np.testing.assert_allclose(jacobian.x[0], jax.jacrev(formula)(PENALTY), atol=1e-5)
-        anyway = jax.jacrev(lambda p: self.half_converged(p, unconverged="implicit").x)(PENALTY)
+        anyway = jax.jit(jax.jacrev(lambda p: self.half_converged(p, unconverged="implicit").x))(PENALTY)
         # The Hessian of a quadratic is the same everywhere.
         np.testing.assert_allclose(anyway[1], -jnp.linalg.inv(X.T @ X + jnp.diag(PENALTY)) * result.x[1], atol=1e-12)
 
@@ -238,8 +243,8 @@ class TestWhatIsNotKnown:
 def test_batch_and_single_agree():
     penalties = jnp.exp(jnp.asarray(RANDOM.normal(size=(7, 4))))
     fun = lambda w, penalty: ridge(w, penalty, X, Y)  # noqa: E731
-    single = jnp.stack([jax.jacrev(lambda p: jc.minimize(fun, jnp.zeros(4), p).x)(p) for p in penalties])
-    batch = jax.jacrev(lambda p: jc.minimize_many(fun, jnp.zeros((7, 4)), (p,)).x)(penalties)
+    single = jnp.stack([*map(jax.jit(jax.jacrev(lambda p: jc.minimize(fun, jnp.zeros(4), p).x)), penalties)])
+    batch = jax.jit(jax.jacrev(lambda p: jc.minimize_many(fun, jnp.zeros((7, 4)), (p,)).x))(penalties)
     for k in range(7):
         np.testing.assert_allclose(batch[k, :, k], single[k], rtol=1e-4, atol=1e-8)
         np.testing.assert_array_equal(np.delete(batch[k], k, axis=1), 0)
@@ -250,7 +255,7 @@ def one_of_two(x, kind, a):
     return jax.lax.switch(kind, [lambda x: jnp.sum((x - a) ** 2), lambda x: jnp.sum(jnp.cosh(x - 2 * a))], x)
 
 
-@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("mapped", slow_but([False, True], [True]))
 def test_a_switch_on_an_index_of_each_problem(mapped):
     kinds, x0 = jnp.array([0, 1, 0]), jnp.ones((3, 2))
 
@@ -261,10 +266,10 @@ def test_a_switch_on_an_index_of_each_problem(mapped):
         return jnp.sum(jc.minimize_many(one_of_two, x0, (kinds, a), gtol=1e-10).x ** 2)
 
     a = jnp.array([1.0, 2.0, 3.0])
-    value, gradient = jax.value_and_grad(total)(a)
+    value, gradient = jax.jit(jax.value_and_grad(total))(a)
     np.testing.assert_allclose(value, jnp.sum(2 * a**2 * jnp.array([1, 4, 1])), rtol=1e-9)
     np.testing.assert_allclose(gradient, 4 * a * jnp.array([1, 4, 1]), rtol=1e-9)
-    forward = jax.jvp(total, (a,), (jnp.ones(3),))[1]
+    forward = jax.jit(lambda a: jax.jvp(total, (a,), (jnp.ones(3),))[1])(a)
     np.testing.assert_allclose(forward, gradient.sum(), rtol=1e-12)
 
 

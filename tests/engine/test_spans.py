@@ -63,9 +63,9 @@ def press_in_span(monkeypatch, ctrl_c):
 
 
 def test_ctrl_c_loses_nothing_that_is_solved(press_in_span, monkeypatch):
-    monkeypatch.setattr(spans, "SPAN", 0.02)
+    monkeypatch.setattr(spans, "SPAN", 0.005)
     press_in_span(4)
-    many = np.tile(STARTS, (20, 1))
+    many = np.tile(STARTS, (8, 1))
     with pytest.raises(jc.Interrupted) as caught:
         jc.minimize_many(rosenbrock, many, lanes=64)
     result = caught.value.result

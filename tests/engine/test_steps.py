@@ -29,8 +29,17 @@ def in_the_loop(call):
     return jax.jit(call)()
 
 
-@pytest.mark.parametrize("method", ["bfgs", "trust_region", "conjugate_gradient"])
-@pytest.mark.parametrize("bounds", [None, (np.full(3, -1.5), np.array([0.9, np.inf, 1.5]))])
+BOX = (np.full(3, -1.5), np.array([0.9, np.inf, 1.5]))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "method"),
+    [
+        pytest.param(bounds, method, marks=[] if (method == "trust_region") == has_bounds else pytest.mark.slow)
+        for bounds, has_bounds in ((None, False), (BOX, True))
+        for method in ("bfgs", "trust_region", "conjugate_gradient")
+    ],
+)
 def test_both_drivers_find_the_same(method, bounds):
     def call():
         return jc.minimize_many(rosenbrock, STARTS, shared=20.0, method=method, bounds=bounds, history=2)

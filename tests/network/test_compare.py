@@ -14,6 +14,7 @@ import jaxcalc as jc
 from jaxcalc import methods
 from jaxcalc.methods.needs import GRADIENT, HESSIAN, HESSIAN_PRODUCT
 from jaxcalc.network import training
+from tests.families import slow_but
 
 NET = jc.network.mlp([4, 6, 3], "tanh")
 COST = jc.network.supervised(NET.apply, jc.network.cross_entropy)
@@ -137,7 +138,8 @@ def test_a_full_batch_method_spends_one_evaluation_an_epoch():
     assert np.isnan(runs.learning_rates).all()
 
 
-@pytest.mark.parametrize("name", methods.REGISTRY)
+# What a method spends follows from its need: here are all three needs, and a fixed rate.
+@pytest.mark.parametrize("name", slow_but(methods.REGISTRY, ["bfgs", "trust_region", "trust_ncg", "gradient_descent"]))
 def test_every_method_of_the_library_spends_what_it_was_given(name):
     quadratic = jc.network.supervised(lambda w, x: x @ w, jc.network.quadratic_cost)
     evaluated = []

@@ -29,6 +29,7 @@ def assert_it_learns(found: jc.Comparison):
         assert (best[:, -1] < 0.5 * best[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_a_flax_nnx_model():
     nnx = pytest.importorskip("flax.nnx")
 

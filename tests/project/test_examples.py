@@ -144,6 +144,7 @@ def test_lasso(run):
     assert held[-1, :4].all()
 
 
+@pytest.mark.slow
 def test_masked_data(run):
     names, printed = run("masked_data")
     assert names["fit"].success.all()
@@ -157,12 +158,14 @@ def test_ode_parameters(run):
     assert np.abs(names["off"]).max() < 0.15
 
 
+@pytest.mark.slow
 def test_pixels_to_maps(run):
     names, _ = run("pixels_to_maps")
     assert names["fit"].success.all()
     assert 0.85 < np.mean(np.abs(names["deviation"]) < 2) < 0.95  # 0.91 by Student's distribution
 
 
+@pytest.mark.slow
 def test_portfolio(run):
     names, printed = run("portfolio")
     result, risk, targets = names["result"], names["risk"], names["targets"]

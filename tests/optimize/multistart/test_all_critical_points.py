@@ -35,6 +35,7 @@ def test_himmelblau_has_nine():
     np.testing.assert_allclose(maximum, [-0.270844590667, -0.923038556480], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_sum_of_functions_of_one_variable_has_the_product_of_their_points():
     found = jc.all_critical_points(styblinski_tang, box(3, 5.0), starts=256)
     assert kinds(found) == {"minimum": 8, "saddle": 18, "maximum": 1}

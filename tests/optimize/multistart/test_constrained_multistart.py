@@ -65,6 +65,7 @@ def test_a_circle_of_minima_is_one():
     assert int(minima.count[0]) > 16
 
 
+@pytest.mark.slow
 def test_descents_nearby_stay_near():
     """From points near a curve of minima descents end beside their starts, wherever the middle of the box is."""
     sphere = {"type": "eq", "fun": lambda x: jnp.sum(x**2) - 1}

@@ -14,6 +14,7 @@ from jaxcalc import problems
 from jaxcalc.optimize.multistart.multistart import ROUND
 from jaxcalc.optimize.multistart.result import coverage
 from jaxcalc.problems import GLOBAL_PROBLEMS
+from tests.families import slow_but
 
 BY_NAME = {problem.name: problem for problem in GLOBAL_PROBLEMS}
 LISTED = [problem for problem in GLOBAL_PROBLEMS if problem.local is not None]
@@ -57,7 +58,9 @@ def recomputed(problem, minima):
     assert np.all(np.asarray(minima.success)[1:])
 
 
-@pytest.mark.parametrize("problem", LISTED[:3], ids=lambda problem: problem.name)
+@pytest.mark.parametrize(
+    "problem", slow_but(LISTED[:3], [BY_NAME["six hump camel 2"]]), ids=lambda problem: problem.name
+)
 def test_exactly_the_known_minima(problem):
     minima = jc.multistart(problem.fun, (problem.lower, problem.upper))
     known = np.concatenate([problem.minima, problem.local])

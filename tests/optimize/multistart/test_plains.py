@@ -159,6 +159,7 @@ def test_symmetric_copies_are_merged_by_a_canonical_form():
     assert together.number.tolist() == [2, 2]
 
 
+@pytest.mark.slow
 def test_rotations_reflections_and_exchanges_of_a_cluster_are_one_minimum():
     box = jnp.full((3, 2), -1.0), jnp.full((3, 2), 1.0)
     triangle = jc.multistart(cluster, box, starts=64, canonical=by_its_sides)
