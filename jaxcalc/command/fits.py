@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcalc import models
-from jaxcalc.command.reports import Report, Table
+from jaxcalc.command.reports import LISTED, Report, Table
 from jaxcalc.engine.status import Status
 from jaxcalc.optimize.curve_fit import curve_fit
 
-# So many fits are listed on the screen; the file holds them all.
-LISTED = 40
 MISSING = ("", "nan", "na", "null", "none")
 MODELS = tuple(name for name in dir(models) if hasattr(getattr(models, name), "guess") and name != "gaussian_2d")
 
@@ -62,7 +60,10 @@ def fit(
     statuses: dict[str, int] = {}
     for record in records:
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
-    notes = [f"{len(rows):,} fits: " + ", ".join(f"{number:,} {name}" for name, number in statuses.items())]
+    notes = [
+        f"{len(rows):,} {'fit' if len(rows) == 1 else 'fits'}: "
+        + ", ".join(f"{number:,} {name}" for name, number in statuses.items())
+    ]
     if len(rows) > LISTED:
         notes.insert(0, f"The first {LISTED} of {len(rows):,}; --output FILE writes all.")
     if output is not None:
@@ -79,10 +80,12 @@ def fit(
     return Report(answer, [table], notes, python, 0 if succeeded else 1)
 
 
-def read_groups(data: Path, x: str, y: str, by: str | None, sigma: str | None) -> Groups:
+def read_groups(data: str | Path, x: str, y: str, by: str | None, sigma: str | None) -> Groups:
     """Returns the groups of a CSV file in the order in which they first occur."""
     wanted = [column for column in (x, y, sigma) if column is not None]
     rows: dict[str, list[list[float]]] = {}
+    if not Path(data).exists():
+        raise ValueError(f"{data}: there is no such file.")
     with open(data, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         heads = reader.fieldnames or []

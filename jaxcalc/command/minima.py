@@ -129,7 +129,8 @@ def _box(text: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns both corners of the box that an option gives."""
     mend = f"write -2,2 for all variables, or {','.join(f'{name}=-2:2' for name in names)}."
     if "=" in text:
-        if not all(side.count("=") == side.count(":") == 1 for side in text.split(",")):
+        named = [side.partition("=")[0].strip() for side in text.split(",")]
+        if not all(side.count("=") == side.count(":") == 1 for side in text.split(",")) or set(named) != set(names):
             raise ValueError(f"--box {text}: {mend}")
         lower = places(re.sub(r":[^,]*", "", text), names, "--box")
         upper = places(re.sub(r"=[^,:]*:", "=", text), names, "--box")
@@ -154,7 +155,10 @@ def _from_one(search: Search, start: str | None) -> Report:
     rows = [_row(result.x, result.fun, found.kind_name, "")]
     data = _data(search, rows) | {"start": x0, "status": Status(int(result.status)).name, "message": result.message}
     data |= {"success": bool(result.success), "nit": int(result.nit), "nfev": int(result.nfev)}
-    notes = [f"{data['status']}: {result.message}", f"{data['nit']} iterations from {_point(search.names, x0)}"]
+    notes = [
+        f"{data['status']}: {result.message}",
+        f"{data['nit']} iteration{'s' * (data['nit'] != 1)} from {_point(search.names, x0)}",
+    ]
     if constraints:
         violation = float(result.constraint_violation)
         data |= {"constraint_violation": violation, "multipliers": [float(m) for m in result.multipliers]}

@@ -54,7 +54,7 @@ def report_page(report: Report, title: str, figure: "Figure | None" = None) -> s
     parts = [f"<h1>{html.escape(title)}</h1>"]
     if figure is not None:
         parts.append(f"<figure>{svg(figure)}</figure>")
-    for table in report.tables:
+    for table in (table.for_reading() for table in report.tables):
         rows = [cells("th", list(table.columns)), *(cells("td", list(map(shown, row))) for row in table.rows)]
         body = "".join(f"<tr>{row}</tr>\n" for row in rows)
         parts.append(f'<h2>{html.escape(table.title)}</h2>\n<div class="wide"><table>\n{body}</table></div>')

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from rich.console import Console
 
+# How many rows of a table are shown.
+LISTED = 40
 IMPORTS = 'import jax, jax.numpy as jnp, jaxcalc as jc; jax.config.update("jax_enable_x64", True)'
 
 
@@ -21,6 +23,14 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+
+    def for_reading(self) -> "Table":
+        """Returns the table without the middle of many rows, which its heading then says; JSON has them all."""
+        if len(self.rows) <= LISTED:
+            return self
+        half = LISTED // 2
+        title = f"{self.title}: the first and the last {half} of {len(self.rows):,}, all with --json"
+        return Table(title, self.columns, [*self.rows[:half], ["..."] * len(self.columns), *self.rows[-half:]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Report:
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        for table in self.tables:
+        for table in map(Table.for_reading, self.tables):
             # Apart, because a title in the table is wrapped to the table's width.
             console.print(Text(table.title, style="bold"), soft_wrap=True)
             drawn = RichTable(box=box.SIMPLE_HEAD)

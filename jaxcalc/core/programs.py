@@ -69,7 +69,7 @@ def compiled(run: Callable, functions: Sequence[Callable[..., Any]], **options: 
     return programs[key]
 
 
-def compiled_by_cost(run: Callable, functions: Sequence[Callable]) -> Callable:
+def compiled_by_cost(run: Callable, functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
     """Returns what `compiled` returns, whose programs of few operations compile quickly and run slower.
 
     The operations are counted once for each form of the operands. Only outside of transformations.

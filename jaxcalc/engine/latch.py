@@ -15,7 +15,7 @@ from jax import Array
 from jaxcalc.core.kernels import kernel
 from jaxcalc.engine.convergence import Outcome
 from jaxcalc.engine.family.family import Family
-from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.result import NOT_YET, OptimizeResult
 from jaxcalc.engine.scaling import from_scaled, to_scaled
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.lane_algebra import all_finite
@@ -53,8 +53,8 @@ def at_start(family: Family, method: Method, state: Any, history: int, occupied:
         nit=counter,
         nfev=counter,
         aux=jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, lanes), leaf.dtype), family.aux),
-        history=jnp.full((history, lanes), jnp.nan, family.dtype) if history else None,
-        nhev=counter if method.needs.second_order else None,
+        history=jnp.full((history, lanes), jnp.nan, family.dtype) if history else NOT_YET,
+        nhev=counter if method.needs.second_order else NOT_YET,
         **family.fields(state),
     )
 
@@ -78,7 +78,7 @@ def after_step(family: Family, method: Method, result: OptimizeResult, step: Ste
         nfev=result.nfev + running,
         aux=jax.tree.map(lambda new, old: jnp.where(moved, new, old), step.aux, result.aux),
         history=_shifted(result.history, at.value, moved),
-        nhev=None if result.nhev is None else result.nhev + (running & method.needs.is_second_order_at(step.before)),
+        nhev=NOT_YET if result.nhev is None else result.nhev + (running & method.needs.is_second_order_at(step.before)),
         **where_running(fields, {name: getattr(result, name) for name in fields}),
     )
 
@@ -103,9 +103,9 @@ def as_rows(unravel: Callable[[Any], PyTree], result: OptimizeResult, scale: Any
     return dataclasses.replace(first, x=x, jac=jac, nit=first.nit.clip(0))
 
 
-def _shifted(history: Array | None, value: Array, moved: Array) -> Array | None:
+def _shifted(history: Array | None, value: Array, moved: Array) -> Array:
     """Returns the history, (k, L), with the value at its end and without its first row, where x has moved."""
-    return None if history is None else jnp.where(moved, jnp.concatenate([history[1:], value[None]]), history)
+    return NOT_YET if history is None else jnp.where(moved, jnp.concatenate([history[1:], value[None]]), history)
 
 
 @kernel

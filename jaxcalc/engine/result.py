@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,20 @@ from jax.core import Tracer
 
 from jaxcalc.core.arguments import require_known
 from jaxcalc.engine.status import Status, is_success, words_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # The form of x: an array, a dict of arrays, any pytree. `OptimizeResult` alone is that of an array.
+    X = TypeVar("X", default=Array)
+else:
+    from typing import TypeVar
+
+    X = TypeVar("X")
+
+# The default of fields whose types say what they hold once that is computed, or asked for: who asks for `history` need
+# not tell the type checker that it is there.
+NOT_YET: Any = None
 
 # The cause, in most programs, of a derivative that is not finite where its value is.
 POISONED = (
@@ -23,7 +37,7 @@ POISONED = (
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class OptimizeResult:
+class OptimizeResult(Generic[X]):
     """How one problem ended, or N problems: then every field has a leading axis N, in the order of the input.
 
     A frozen pytree, so that it passes through `jit` and `vmap`. `success`, `message` and `check` are made from it.
@@ -48,17 +62,17 @@ class OptimizeResult:
         agreed: How many of a problem's starts ended where the best one did, with starts=K; otherwise None.
     """
 
-    x: Any
+    x: X
     fun: Array
-    jac: Any
+    jac: X
     status: Array
     nit: Array
     nfev: Array
     aux: Any = None
-    history: Any = None
-    nhev: Any = None
+    history: Array = NOT_YET
+    nhev: Array = NOT_YET
     certificate: Any = None
-    agreed: Any = None
+    agreed: Array = NOT_YET
 
     @property
     def success(self) -> Array:
@@ -82,7 +96,7 @@ class OptimizeResult:
             words = f"{words}\n{at_start} of these SUCCESS: x is the start, nit 0"
         return f"{words}\n{POISONED}" if self._derivatives_fail() else words
 
-    def check(self) -> "OptimizeResult":
+    def check(self) -> Self:
         """Returns the result itself if every problem succeeded.
 
         Raises:
@@ -96,7 +110,7 @@ class OptimizeResult:
             raise RuntimeError(f"{failed.size} of {total} problems did not succeed{first}:\n{self.message}")
         return self
 
-    def where_success(self, fill: Any) -> "OptimizeResult":
+    def where_success(self, fill: Any) -> Self:
         """Returns the result with x, fun, jac and aux replaced by `fill` where a problem did not succeed.
 
         Works under `jit` and `vmap`; a loss made of it leaves failed problems out of its gradient. Integers in aux are
@@ -104,7 +118,7 @@ class OptimizeResult:
         """
         return self._filled(fill, ("x", "fun", "jac", "aux"))
 
-    def _filled(self, fill: Any, names: Sequence[str]) -> Any:
+    def _filled(self, fill: Any, names: Sequence[str]) -> Self:
         """Returns the result with the numbers of these fields replaced where a problem did not succeed."""
 
         def replaced(leaf: Array) -> Array:
@@ -147,6 +161,10 @@ class OptimizeResult:
         """True for any result, as for other objects: ask `success` how a problem ended."""
         return True
 
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex | slice | np.ndarray | Array | Sequence[int]) -> Self: ...
     def __getitem__(self, key: Any) -> Any:
         """The field of this name, as in SciPy, or the results of these problems of a batch: an index, slice or mask."""
         if isinstance(key, str):
@@ -158,7 +176,7 @@ class OptimizeResult:
             raise IndexError(f"there is no problem {key}; the result holds {count}.")
         return jax.tree.map(lambda leaf: leaf[key], self)
 
-    def __iter__(self) -> Iterator["OptimizeResult"]:
+    def __iter__(self) -> Iterator[Self]:
         """The results of a batch one by one."""
         return (self[row] for row in range(len(self)))
 

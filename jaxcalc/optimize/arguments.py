@@ -3,9 +3,9 @@
 import difflib
 import numbers
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import scipy.optimize
 from jax import Array
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from jaxcalc import methods
 from jaxcalc.core.arguments import as_floating, function_name, real_arrays
@@ -22,6 +23,14 @@ from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
+
+# What becomes one array, for the type checker, and the names in a dict of such. Other forms of x stay as they are.
+Numbers = ArrayLike | np.ndarray[Any, Any] | np.generic | list[float] | list[int] | list[list[float]] | list[list[int]]
+K = TypeVar("K")
+# Boxes of arrays, and constraints in SciPy's forms.
+ArrayBox = scipy.optimize.Bounds | tuple[Numbers, Numbers]
+DictBox = tuple[Mapping[K, Numbers], Mapping[K, Numbers] | Numbers]
+Constraints = dict[str, Any] | scipy.optimize.NonlinearConstraint | scipy.optimize.LinearConstraint | list[Any]
 
 # What to write for SciPy's names of methods that have another one here.
 SCIPY_METHODS = {

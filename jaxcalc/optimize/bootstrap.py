@@ -1,8 +1,8 @@
 """The bootstrap: estimates of resampled data, all in one queue of lanes, and the intervals that they give."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,9 @@ from jaxcalc.core.arguments import (
     require_known,
     whole_number,
 )
+from jaxcalc.engine.result import X
 from jaxcalc.engine.status import is_success
+from jaxcalc.optimize.arguments import K, Numbers
 from jaxcalc.optimize.fitting.quantiles import checked_level
 from jaxcalc.optimize.fitting.resampling import RESAMPLINGS, bca, multinomial, percentile, refitted, without_each
 from jaxcalc.optimize.fitting.result import CurveFitResult, Interval
@@ -29,7 +31,7 @@ METHODS = ("bca", "percentile")
 
 
 @dataclasses.dataclass(frozen=True)
-class BootstrapResult:
+class BootstrapResult(Generic[X]):
     """The estimates of R resamples of one set of data, or of N.
 
     Attributes:
@@ -43,9 +45,9 @@ class BootstrapResult:
         axis: Which axis of x counts the resamples.
     """
 
-    estimate: Any
-    x: Any
-    jackknife: Any
+    estimate: X
+    x: X
+    jackknife: X
     status: Array
     level: float
     method: str
@@ -57,27 +59,27 @@ class BootstrapResult:
         return is_success(self.status)
 
     @property
-    def stderr(self) -> Any:
+    def stderr(self) -> X:
         """The standard deviations of the resamples' estimates, in the form of the estimate."""
         return jax.tree.map(lambda leaf: jnp.asarray(np.nanstd(leaf, axis=self.axis, ddof=1)), self._of_successes())
 
     @property
-    def bias(self) -> Any:
+    def bias(self) -> X:
         """How far the mean of the resamples' estimates lies from the estimate."""
         mean = lambda leaf: jnp.asarray(np.nanmean(leaf, axis=self.axis))  # noqa: E731
         return jax.tree.map(lambda leaf, estimate: mean(leaf) - estimate, self._of_successes(), self.estimate)
 
     @property
-    def lower(self) -> Any:
+    def lower(self) -> X:
         """The lower ends of the intervals, in the form of the estimate."""
         return self.confidence_interval(self.level, self.method).lower
 
     @property
-    def upper(self) -> Any:
+    def upper(self) -> X:
         """The upper ends."""
         return self.confidence_interval(self.level, self.method).upper
 
-    def confidence_interval(self, level: float | None = None, method: str | None = None) -> Interval:
+    def confidence_interval(self, level: float | None = None, method: str | None = None) -> Interval[X]:
         """Returns the lower and the upper ends, each in the form of the estimate.
 
         Args:
@@ -117,6 +119,18 @@ class BootstrapResult:
         return "\n".join([head, *(f"{name:>8}: {getattr(self, name)}" for name in fields)])
 
 
+@overload
+def bootstrap(
+    fit: "CurveFitResult | Callable[..., Any]", x0: Numbers | None = None, shared: Any = (), *, resamples: int = 1000,
+    resampling: str = "case", method: str = "bca", level: float = 0.95, seed: int = 0, observations: int | None = None,
+    lanes: int | None = None, **options: Any,
+) -> BootstrapResult[Array]: ...  # fmt: skip
+@overload
+def bootstrap(
+    fit: Callable[..., Any], x0: Mapping[K, Numbers], shared: Any = (), **options: Any
+) -> BootstrapResult[dict[K, Array]]: ...
+@overload
+def bootstrap(fit: Callable[..., Any], x0: X, shared: Any = (), **options: Any) -> BootstrapResult[X]: ...
 def bootstrap(
     fit: "CurveFitResult | Callable[..., Any]",
     x0: Any = None,
@@ -130,7 +144,7 @@ def bootstrap(
     observations: int | None = None,
     lanes: int | None = None,
     **options: Any,
-) -> BootstrapResult:
+) -> Any:
     """Estimates again from resampled data, all resamples in one queue of lanes, for standard errors and intervals.
 
     A resample of m observations is m weights, how often each was drawn: all resamples share the data. Every estimate

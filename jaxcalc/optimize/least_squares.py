@@ -1,8 +1,8 @@
 """Sums of squares minimised: one problem of least squares, or many in lanes."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +14,35 @@ from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, requir
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.residual import Residual, Setting, linearizations
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem, Tolerances
+from jaxcalc.engine.result import X
 from jaxcalc.engine.solve import solve_one
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.arguments import K, Numbers, box, chosen_method, problem_count, scales, tolerances
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult, as_least_squares_result
 from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squares
 from jaxcalc.optimize.starts import one_start, solve_queue
 
 
+@overload
+def least_squares(
+    fun: Callable, x0: Numbers, args: Any = (), *, method: "str | Method" = "levenberg_marquardt", bounds: Any = None,
+    loss: str = "linear", f_scale: float | Array = 1.0, weights: Any = None, scale: Any = None,
+    gtol: float | Array | None = None, ftol: float | Array | None = None, xtol: float | Array | None = None,
+    maxiter: int | Array | None = None, maxfev: int | Array | None = None, unconverged: str = "nan", **scipy: Any,
+) -> LeastSquaresResult[Array]: ...  # fmt: skip
+@overload
+def least_squares(
+    fun: Callable, x0: Mapping[K, Numbers], args: Any = (), **options: Any
+) -> LeastSquaresResult[dict[K, Array]]: ...
+@overload
+def least_squares(
+    fun: Callable, x0: X, args: Any = (), *, method: "str | Method" = "levenberg_marquardt", bounds: Any = None,
+    loss: str = "linear", f_scale: float | Array = 1.0, weights: Any = None, scale: Any = None,
+    gtol: float | Array | None = None, ftol: float | Array | None = None, xtol: float | Array | None = None,
+    maxiter: int | Array | None = None, maxfev: int | Array | None = None, unconverged: str = "nan", **scipy: Any,
+) -> LeastSquaresResult[X]: ...  # fmt: skip
 def least_squares(
     fun: Callable,
     x0: Any,
@@ -42,7 +61,7 @@ def least_squares(
     maxfev: int | Array | None = None,
     unconverged: str = "nan",
     **scipy: Any,
-) -> LeastSquaresResult:
+) -> Any:
     """Minimises half the sum of squares of residuals: one lane of the engine that `least_squares_many` runs.
 
         cost(x) = 1/2 sum_i w_i C^2 rho((r_i(x) / C)^2),    r(x) = fun(x, *args)
@@ -117,6 +136,26 @@ def least_squares(
     return as_least_squares_result(result, rows, sides)
 
 
+@overload
+def least_squares_many(
+    fun: Callable, x0: Numbers, args: Any = (), *, shared: Any = (), method: "str | Method" = "levenberg_marquardt",
+    bounds: Any = None, loss: str = "linear", f_scale: Any = 1.0, weights: Any = None, scale: Any = None,
+    gtol: Any = None, ftol: Any = None, xtol: Any = None, maxiter: Any = None, maxfev: Any = None,
+    lanes: int | None = None, residuals: bool = False, unconverged: str = "nan", starts: int | None = None,
+    progress: bool = False, **scipy: Any,
+) -> LeastSquaresResult[Array]: ...  # fmt: skip
+@overload
+def least_squares_many(
+    fun: Callable, x0: Mapping[K, Numbers], args: Any = (), **options: Any
+) -> LeastSquaresResult[dict[K, Array]]: ...
+@overload
+def least_squares_many(
+    fun: Callable, x0: X, args: Any = (), *, shared: Any = (), method: "str | Method" = "levenberg_marquardt",
+    bounds: Any = None, loss: str = "linear", f_scale: Any = 1.0, weights: Any = None, scale: Any = None,
+    gtol: Any = None, ftol: Any = None, xtol: Any = None, maxiter: Any = None, maxfev: Any = None,
+    lanes: int | None = None, residuals: bool = False, unconverged: str = "nan", starts: int | None = None,
+    progress: bool = False, **scipy: Any,
+) -> LeastSquaresResult[X]: ...  # fmt: skip
 def least_squares_many(
     fun: Callable,
     x0: Any,
@@ -140,7 +179,7 @@ def least_squares_many(
     starts: int | None = None,
     progress: bool = False,
     **scipy: Any,
-) -> LeastSquaresResult:
+) -> Any:
     """Solves many problems of least squares at once, each to its own end: r_i(x) = fun(x, *args[i], *shared).
 
     The problems are stepped in lanes that refill, as `minimize_many` does; what is promised of each is what

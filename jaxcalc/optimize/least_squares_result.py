@@ -1,13 +1,14 @@
 """The result of least squares, with SciPy's names."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxcalc.engine.family.residual import FitRows
-from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.result import NOT_YET, OptimizeResult, X
 from jaxcalc.engine.status import Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.units import needs_units
@@ -20,7 +21,7 @@ SUCCESS_WORDS = (
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
-class LeastSquaresResult(OptimizeResult):
+class LeastSquaresResult(OptimizeResult[X]):
     """How one problem of least squares ended, or N: then every field has a leading axis N, in the order of the input.
 
     A frozen pytree with all that an `OptimizeResult` does; `fun` and `jac` are what they are in SciPy.
@@ -39,27 +40,29 @@ class LeastSquaresResult(OptimizeResult):
             on the box.
     """
 
-    cost: Any = None
-    grad: Any = None
-    optimality: Any = None
+    jac: Array
+    cost: Array = NOT_YET
+    grad: X = NOT_YET
+    optimality: Array = NOT_YET
 
     @property
     def message(self) -> str:
         """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
         return super().message.replace(Status.SUCCESS.words, SUCCESS_WORDS)
 
-    def where_success(self, fill: Any) -> "LeastSquaresResult":
+    def where_success(self, fill: Any) -> Self:
         """Returns the result with its floating fields replaced by `fill` where a problem did not succeed."""
         return self._filled(fill, ("x", "fun", "jac", "cost", "grad", "optimality"))
 
     def to_pandas(self) -> Any:
         """Returns a batch as a pandas DataFrame: a row for each problem, a column for each component of x."""
-        frame = dataclasses.replace(self, fun=self.cost, jac=None)
+        frame: Any = dataclasses.replace(self, fun=self.cost, jac=None)  # pyright: ignore[reportArgumentType]
         return OptimizeResult.to_pandas(frame).rename(columns={"fun": "cost"})
 
     def _derivatives_fail(self) -> bool:
         # `fun` and `jac` hold residuals, or nothing.
-        return OptimizeResult._derivatives_fail(dataclasses.replace(self, fun=self.cost, jac=self.grad))
+        plain: Any = dataclasses.replace(self, fun=self.cost, jac=self.grad)  # pyright: ignore[reportArgumentType]
+        return OptimizeResult._derivatives_fail(plain)
 
     def _names(self) -> list[str]:
         names = ["x", "cost", "grad", "optimality", "fun", "jac", "status", "nit", "nfev"]
@@ -81,7 +84,7 @@ def as_least_squares_result(result: OptimizeResult, rows: FitRows | None, sides:
     return LeastSquaresResult(
         x=result.x,
         fun=output,  # pyright: ignore[reportArgumentType]
-        jac=None if rows is None else rows.jacobian,
+        jac=None if rows is None else rows.jacobian,  # pyright: ignore[reportArgumentType]
         status=result.status,
         nit=result.nit,
         nfev=result.nfev,

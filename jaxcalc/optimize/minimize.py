@@ -1,17 +1,27 @@
 """One problem, or many of one function or of several, minimised in lanes."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from jax import Array
 
 from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.engine.family.constrained import ConstrainedResult
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
-from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.result import OptimizeResult, X
 from jaxcalc.engine.solve import solve_all, solve_one
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.arguments import (
+    Constraints,
+    K,
+    Numbers,
+    box,
+    chosen_method,
+    problem_count,
+    scales,
+    tolerances,
+)
 from jaxcalc.optimize.constrained import minimize_constrained, minimize_many_constrained
 from jaxcalc.optimize.constraints import asks_for_nothing
 from jaxcalc.optimize.devices import as_devices, shared_out
@@ -23,6 +33,39 @@ if TYPE_CHECKING:
     import optax
 
 
+# The result has the form of the start: numbers become an array, in a dict an array each, other pytrees stay themselves.
+@overload
+def minimize(
+    fun: Callable, x0: Numbers, args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[Array]: ...
+@overload
+def minimize(
+    fun: Callable, x0: Mapping[K, Numbers], args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[dict[K, Array]]: ...
+@overload
+def minimize(
+    fun: Callable, x0: X, args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[X]: ...
+@overload
+def minimize(
+    fun: Callable, x0: Numbers, args: Any = (), *, method: "str | Method | optax.GradientTransformation | None" = None,
+    bounds: Any = None, constraints: tuple[()] = (), terms: Any = None, scale: Any = None,
+    gtol: float | Array | None = None, maxiter: int | Array | None = None, maxfev: int | Array | None = None,
+    ftol: float | Array | None = None, xtol: float | Array | None = None, ctol: float | Array | None = None,
+    history: int = 0, has_aux: bool = False, unconverged: str = "nan", callback: Callable | None = None, **scipy: Any,
+) -> OptimizeResult[Array]: ...  # fmt: skip
+@overload
+def minimize(
+    fun: Callable, x0: Mapping[K, Numbers], args: Any = (), **options: Any
+) -> OptimizeResult[dict[K, Array]]: ...
+@overload
+def minimize(
+    fun: Callable, x0: X, args: Any = (), *, method: "str | Method | optax.GradientTransformation | None" = None,
+    bounds: Any = None, constraints: tuple[()] = (), terms: Any = None, scale: Any = None,
+    gtol: float | Array | None = None, maxiter: int | Array | None = None, maxfev: int | Array | None = None,
+    ftol: float | Array | None = None, xtol: float | Array | None = None, ctol: float | Array | None = None,
+    history: int = 0, has_aux: bool = False, unconverged: str = "nan", callback: Callable | None = None, **scipy: Any,
+) -> OptimizeResult[X]: ...  # fmt: skip
 def minimize(
     fun: Callable,
     x0: Any,
@@ -44,7 +87,7 @@ def minimize(
     unconverged: str = "nan",
     callback: Callable | None = None,
     **scipy: Any,
-) -> OptimizeResult:
+) -> Any:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
 
     Descends from x0 to an x at which the largest component of the gradient of f(x) = fun(x, *args) is at most gtol.
@@ -135,6 +178,42 @@ def minimize(
     return back(solve_one(whole, problem, options, calls and (lambda result: calls(back(result)))))
 
 
+@overload
+def minimize_many(
+    fun: Sequence[Callable[..., Any]], x0: Sequence[Any], args: Any = (), **options: Any
+) -> list[OptimizeResult[Any]]: ...
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: Numbers, args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[Array]: ...
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: Mapping[K, Numbers], args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[dict[K, Array]]: ...
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: X, args: Any = (), *, constraints: Constraints, **options: Any
+) -> ConstrainedResult[X]: ...
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: Numbers, args: Any = (), *, shared: Any = (), method: Any = None, bounds: Any = None,
+    constraints: tuple[()] = (), terms: Any = None, scale: Any = None, gtol: Any = None, maxiter: Any = None,
+    maxfev: Any = None, ftol: Any = None, xtol: Any = None, ctol: Any = None, lanes: int | None = None,
+    history: int = 0, has_aux: bool = False, unconverged: str = "nan", certify: bool = False, devices: Any = None,
+    starts: int | None = None, progress: bool = False, **scipy: Any,
+) -> OptimizeResult[Array]: ...  # fmt: skip
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: Mapping[K, Numbers], args: Any = (), **options: Any
+) -> OptimizeResult[dict[K, Array]]: ...
+@overload
+def minimize_many(
+    fun: Callable[..., Any], x0: X, args: Any = (), *, shared: Any = (), method: Any = None, bounds: Any = None,
+    constraints: tuple[()] = (), terms: Any = None, scale: Any = None, gtol: Any = None, maxiter: Any = None,
+    maxfev: Any = None, ftol: Any = None, xtol: Any = None, ctol: Any = None, lanes: int | None = None,
+    history: int = 0, has_aux: bool = False, unconverged: str = "nan", certify: bool = False, devices: Any = None,
+    starts: int | None = None, progress: bool = False, **scipy: Any,
+) -> OptimizeResult[X]: ...  # fmt: skip
 def minimize_many(
     fun: Callable[..., Any] | Sequence[Callable[..., Any]],
     x0: Any,

@@ -1,7 +1,7 @@
 """Gradient descent as the textbook has it, with the whole path."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, overload
 
 import jax
 from jax import Array
@@ -9,18 +9,30 @@ from jax import Array
 from jaxcalc.core.arguments import arrays, as_floating, as_real, as_tuple, real_arrays, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.scalar import require_value
+from jaxcalc.engine.result import X
 from jaxcalc.methods.scalar.gradient_descent import descend
+from jaxcalc.optimize.arguments import K, Numbers
 
 
-class Path(NamedTuple):
+class Path(NamedTuple, Generic[X]):
     """The points of a descent, its start first: x, fun and jac, each with a leading axis steps + 1."""
 
-    x: Any
+    x: X
     fun: Array
-    jac: Any
+    jac: X
 
 
-def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps: int, args: Any = ()) -> Path:
+@overload
+def gradient_descent(
+    fun: Callable, x0: Numbers, learning_rate: float | Array, steps: int, args: Any = ()
+) -> Path[Array]: ...
+@overload
+def gradient_descent(
+    fun: Callable, x0: Mapping[K, Numbers], learning_rate: float | Array, steps: int, args: Any = ()
+) -> Path[dict[K, Array]]: ...
+@overload
+def gradient_descent(fun: Callable, x0: X, learning_rate: float | Array, steps: int, args: Any = ()) -> Path[X]: ...
+def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps: int, args: Any = ()) -> Any:
     """Steps against the gradient a given number of times and returns the whole path.
 
     x_{k+1} = x_k - learning_rate * grad f(x_k),    f(x) = fun(x, *args)

@@ -1,7 +1,7 @@
 """Standard errors of what `minimize` has estimated, from the curvature of the function at the minimum."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from jaxcalc.core.arguments import arrays, as_tuple, require_functions
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.linear_solves import positive_definite
-from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.result import OptimizeResult, X
 from jaxcalc.methods.box import Box
 from jaxcalc.optimize.arguments import box
 from jaxcalc.optimize.fitting.result import CurveFitResult
 
 
-class StandardErrors(NamedTuple):
+class StandardErrors(NamedTuple, Generic[X]):
     """The standard errors of one estimate, or of N.
 
     Attributes:
@@ -26,10 +26,24 @@ class StandardErrors(NamedTuple):
         covariance: Of the flattened x, (n, n) or (N, n, n).
     """
 
-    stderr: Any
+    stderr: X
     covariance: Array
 
 
+@overload
+def standard_errors(result: CurveFitResult, *, covariance: Literal[False] = False) -> Array: ...
+@overload
+def standard_errors(result: CurveFitResult, *, covariance: Literal[True]) -> StandardErrors[Array]: ...
+@overload
+def standard_errors(
+    result: OptimizeResult[X], fun: Callable, args: Any = (), *, shared: Any = (), bounds: Any = None,
+    scores: Any = None, covariance: Literal[False] = False,
+) -> X: ...  # fmt: skip
+@overload
+def standard_errors(
+    result: OptimizeResult[X], fun: Callable, args: Any = (), *, shared: Any = (), bounds: Any = None,
+    scores: Any = None, covariance: Literal[True],
+) -> StandardErrors[X]: ...  # fmt: skip
 def standard_errors(
     result: Any,
     fun: Callable | None = None,

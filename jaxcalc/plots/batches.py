@@ -75,6 +75,8 @@ def convergence(
         >>> ax.get_legend().get_texts()[0].get_text()
         'SUCCESS 100 %'
     """
+    if not hasattr(result, "status"):
+        raise TypeError(f"result must be what minimize_many or another solver returned, not a {type(result).__name__}.")
     status = np.atleast_1d(np.asarray(result.status))
     steps = np.atleast_1d(np.asarray(getattr(result, one_of("count", count, tuple(COUNTS)))))
     if not status.size:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from jaxcalc.calculus.critical_points import CriticalPoints
 from jaxcalc.calculus.critical_points import critical_points as find_critical_points
 from jaxcalc.calculus.derivatives import derivative as derivative_of
+from jaxcalc.core.arguments import require_functions
 from jaxcalc.plots.canvas import COLOURS, CURVE, axes_for, legend_below, plain
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def curve(
         >>> [text.get_text() for text in ax.get_legend().get_texts()]
         ['f(x)', "f'(x)", 'endpoint maximum', 'endpoint minimum', 'maximum', 'minimum']
     """
+    require_functions([f], "f", several=False)
+    if np.ndim(lower) or np.ndim(upper):
+        raise ValueError(
+            f"lower and upper must be numbers; they have the shapes {np.shape(lower)} and {np.shape(upper)}."
+        )
     if not lower < upper:
         raise ValueError(f"lower must be less than upper; they are {lower} and {upper}.")
     axes = axes_for(ax)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcalc.core.arguments import require_functions
 from jaxcalc.plots.canvas import COLOURS, CURVE, STEP_COLOURS, axes_for, figure_of, plain, rectangle, whole_numbers
 from jaxcalc.plots.planes import contours
 
@@ -51,6 +52,7 @@ def descent(
         >>> jc.plots.descent(parabola, path.x).get_title()
         'Gradient descent'
     """
+    require_functions([fun], several=False)
     x = jnp.asarray(x, float)
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"x must be the points of one path in one variable, shape (steps + 1,); it has {x.shape}.")
@@ -112,6 +114,7 @@ def descent_on_contours(
         >>> jc.plots.descent_on_contours(bowl, path.x, minima=[[0, 0]]).get_xlabel()
         '$x_0$'
     """
+    require_functions([fun], several=False)
     x = np.asarray(x, float)
     if x.ndim != 2 or x.shape[1] != 2 or not len(x):
         raise ValueError(f"x must be the points of one path in two variables, shape (steps + 1, 2); it has {x.shape}.")

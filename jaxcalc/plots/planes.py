@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcalc.core.arguments import require_functions
 from jaxcalc.plots.canvas import COLOURS, ELSEWHERE, MAP_COLOURS, axes_for, figure_of, legend_below, plain, rectangle
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def gradient_field(
         >>> jc.plots.gradient_field(lambda x: x[0] ** 2 - x[1] ** 2, (-1, -1), (1, 1)).get_title()
         'Gradient field'
     """
+    require_functions([fun], several=False)
     sides = rectangle(lower, upper)
     axes = axes_for(ax, 6.6, 5.6)
     contours(axes, fun, sides)

@@ -64,8 +64,8 @@ def test_bad_input():
     zero = jnp.asarray(0)
     result = jc.OptimizeResult(jnp.ones(2), jnp.zeros(()), jnp.zeros(2), zero, zero, zero)
     with pytest.raises(TypeError, match="needs the function"):
-        jc.standard_errors(result)
+        jc.standard_errors(result)  # pyright: ignore[reportCallIssue, reportArgumentType]
     with pytest.raises(TypeError, match="result is what minimize"):
-        jc.standard_errors(jnp.ones(2), lambda x: x @ x)
+        jc.standard_errors(jnp.ones(2), lambda x: x @ x)  # pyright: ignore[reportCallIssue, reportArgumentType]
     with pytest.raises(ValueError, match="one gradient of length 2"):
         jc.standard_errors(result, lambda x: x @ x, scores=jnp.ones((5, 3)))

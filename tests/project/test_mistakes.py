@@ -597,6 +597,28 @@ TypeError: LevenbergMarquardt is no method for this kind of problem; there are '
 >>> jc.minimize(total, x2, method=3)
 TypeError: method is a name, what a factory in jaxcalc.methods returns, or an optax.GradientTransformation, not a int.
 
+## plots
+>>> jc.plots.curve(3, 0, 1)
+TypeError: f must be a function; it is a int.
+>>> jc.plots.curve(square, 1, 0)
+ValueError: lower must be less than upper; they are 1 and 0.
+>>> jc.plots.curve(total, x2, x3)
+ValueError: lower and upper must be numbers; they have the shapes (2,) and (3,).
+>>> jc.plots.curve(square, 0, 1, ax=[1])
+TypeError: ax must be one matplotlib Axes, such as plt.gca(); it is of type list.
+>>> jc.plots.descent(x2, square)
+TypeError: fun must be a function; it is a ndarray.
+>>> jc.plots.descent_on_contours(total, x3)
+ValueError: x must be the points of one path in two variables, shape (steps + 1, 2); it has (3,).
+>>> jc.plots.gradient_field(total, -1, 1)
+ValueError: lower and upper must hold two numbers each, the smallest and the largest values of the two variables; they have the shapes () and ().
+>>> jc.plots.convergence(x2)
+TypeError: result must be what minimize_many or another solver returned, not a ndarray.
+>>> jc.plots.parameter_map(x2)
+ValueError: values must be an image of shape (rows, columns); it has shape (2,). Fits of all pixels in one axis become an image by popt[:, k].reshape(rows, columns).
+>>> jc.plots.fit(x2, x2, x2)
+TypeError: fit must be what curve_fit returns, a CurveFitResult; it is of type ndarray.
+
 ## results
 >>> found[1:3]
 TypeError: this is the result of one problem, which has no length; minimize_many returns batches.

@@ -37,9 +37,10 @@ def test_a_script_of_a_user_passes(tmp_path):
 
 @pytest.mark.slow
 def test_a_wrong_use_is_seen(tmp_path):
-    wrong = "\nfit.popt.nothing\njc.integrate(jnp.sin)\njc.plots.curve(jnp.sin, 0.0)\n"
-    said = complaints(tmp_path, SCRIPT.read_text() + wrong)
-    assert "3 errors" in said, said
+    results = "\nfit.popt.nothing\nfound.x.nothing\njc.minimize(rosenbrock, start).x.nothing\n"
+    calls = 'jc.minimize(rosenbrock, t, maxiter="ten")\njc.integrate(jnp.sin)\njc.plots.curve(jnp.sin, 0.0)\n'
+    said = complaints(tmp_path, SCRIPT.read_text() + results + calls)
+    assert "7 errors" in said, said
 
 
 @pytest.mark.slow

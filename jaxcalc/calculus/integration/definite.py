@@ -58,15 +58,17 @@ class Integrand:
     """
 
     def __init__(self, jaxpr: Any, start: jax.ShapeDtypeStruct, output: jax.ShapeDtypeStruct):
-        self.jaxpr, self.start, self.output = jaxpr, start, output
-        self.programs: dict[Any, Callable] = {}
+        self.jaxpr: Any = jaxpr
+        self.start: jax.ShapeDtypeStruct = start
+        self.output: jax.ShapeDtypeStruct = output
+        self.programs: dict[Any, Callable[..., Any]] = {}
 
     @property
     def dtype(self) -> Any:
         """The dtype of the integral."""
         return jnp.result_type(self.start, self.output.dtype, jnp.float32)
 
-    def closed(self, leaves: list[Array]) -> tuple[Callable, list[Array], list[Array]]:
+    def closed(self, leaves: list[Array]) -> tuple[Callable[..., Any], list[Array], list[Array]]:
         """Returns f as a function of (x, parameters, others) that closes over no array, with these two lists.
 
         Args:
@@ -130,12 +132,12 @@ class Slopes(NamedTuple):
         return change
 
 
-def form_of_x(options: IntegralOptions, a: Array, b: Array, points: tuple) -> jax.ShapeDtypeStruct:
+def form_of_x(options: IntegralOptions, a: Array, b: Array, points: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
     """Returns the form of what f takes, a number or a point."""
     return jax.ShapeDtypeStruct(() if options.scalar else a.shape[-1:], jnp.result_type(a, b, *points))
 
 
-def traced_integrand(f: Callable, start: Any, args: tuple) -> tuple[Integrand, list[Any]]:
+def traced_integrand(f: Callable, start: Any, args: tuple[Any, ...]) -> tuple[Integrand, list[Any]]:
     """Traces f(start, *args); returns the trace and the arrays that f closes over.
 
     Raises:
@@ -192,12 +194,12 @@ def integrals_of(
     options: IntegralOptions,
     a: Array,
     b: Array,
-    leaves: list,
-    points: tuple,
+    leaves: list[Any],
+    points: tuple[Any, ...],
     epsabs: Any,
     epsrel: Any,
     vary: Vary | None = None,
-) -> tuple:
+) -> tuple[Any, ...]:
     """Integrates a traced f from a to b, for every pair of ends; runs while JAX traces a program.
 
     Args:
@@ -286,7 +288,7 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
     return outcome_of(total, diverges, nfev, a, b, edges)
 
 
-def edges_of(a: Array, b: Array, points: tuple) -> list[Array]:
+def edges_of(a: Array, b: Array, points: tuple[Any, ...]) -> list[Array]:
     """Returns for each axis the ends of its pieces, ascending: the ends of the range and the break points in it."""
     lo, hi = jnp.minimum(a, b), jnp.maximum(a, b)
     return [
@@ -295,7 +297,7 @@ def edges_of(a: Array, b: Array, points: tuple) -> list[Array]:
     ]
 
 
-def outcome_of(total: Total, diverges: Array, nfev: Array, a: Array, b: Array, edges: list[Array]) -> tuple:
+def outcome_of(total: Total, diverges: Array, nfev: Array, a: Array, b: Array, edges: list[Array]) -> tuple[Any, ...]:
     """Returns the value (m,), the error (m,), the status and the number of evaluations of f."""
     value, error = total.value, total.error
     value = jnp.where(jnp.prod(jnp.where(b < a, -1, 1)) < 0, -value, value)

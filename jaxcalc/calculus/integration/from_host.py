@@ -62,8 +62,9 @@ class _Fixed(NamedTuple):
 
 
 def integral_from_host(
-    integrand: Integrand, limit: int, a: Array, b: Array, leaves: list, points: tuple, epsabs: Any, epsrel: Any
-) -> tuple:
+    integrand: Integrand, limit: int, a: Array, b: Array, leaves: list[Any], points: tuple[Any, ...], epsabs: Any,
+    epsrel: Any,
+) -> tuple[Any, ...]:  # fmt: skip
     """Integrates a traced f of one variable between one pair of ends; takes and returns what `integrals_of` does."""
     evaluate, m = _evaluation(integrand), int(np.prod(integrand.output.shape))
     with own_promotion():

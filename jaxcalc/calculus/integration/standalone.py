@@ -42,7 +42,9 @@ class ClosesOverTracer(Exception):  # noqa: N818  the caller of `standalone_inte
     """f closes over a tracer, so the integral can only be part of the program that is being traced."""
 
 
-def standalone_integrals(f: Callable, options: IntegralOptions, operands: tuple, *, numbers: bool) -> tuple:
+def standalone_integrals(
+    f: Callable, options: IntegralOptions, operands: tuple[Any, ...], *, numbers: bool
+) -> tuple[Any, ...]:
     """Integrates f in a program of its own; takes the operands of `definite_integrals`.
 
     Args:
@@ -66,7 +68,7 @@ def standalone_integrals(f: Callable, options: IntegralOptions, operands: tuple,
     return _run(integrand, options, *operands)
 
 
-def nested_integrals(f: Callable, options: IntegralOptions, operands: tuple) -> tuple:
+def nested_integrals(f: Callable, options: IntegralOptions, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """Integrates f in a part of the program that is being traced; takes the operands of `definite_integrals`.
 
     The part is a program for JAX too: where the caller's trace is evaluated at once, as by `derivative` outside of

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax import Array
 from jaxcalc.engine.family.family import Family, PyTree
 from jaxcalc.engine.linear_solves import Matvec
 from jaxcalc.engine.problem import Tolerances
-from jaxcalc.engine.result import OptimizeResult
+from jaxcalc.engine.result import NOT_YET, OptimizeResult, X
 from jaxcalc.engine.status import Status
 from jaxcalc.methods import constrained
 from jaxcalc.methods.box import Box
@@ -68,7 +68,7 @@ SUCCESS_WORDS = (
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
-class ConstrainedResult(OptimizeResult):
+class ConstrainedResult(OptimizeResult[X]):
     """How one constrained problem ended, or N: then every field has a leading axis N, in the order of the input.
 
     At a solution, with g the caller's constraint functions and nu the multipliers of the bounds of x,
@@ -87,17 +87,17 @@ class ConstrainedResult(OptimizeResult):
         bound_multipliers: nu in the form of x, at least 0 at lower bounds and at most 0 at upper ones.
     """
 
-    multipliers: Any = None
-    constraint_violation: Any = None
-    optimality: Any = None
-    bound_multipliers: Any = None
+    multipliers: Any = NOT_YET
+    constraint_violation: Array = NOT_YET
+    optimality: Array = NOT_YET
+    bound_multipliers: X = NOT_YET
 
     @property
     def message(self) -> str:
         """What the status says in words; of a batch, a line for each status that occurs. Made on the host."""
         return super().message.replace(Status.SUCCESS.words, SUCCESS_WORDS)
 
-    def where_success(self, fill: Any) -> "ConstrainedResult":
+    def where_success(self, fill: Any) -> Self:
         """Returns the result with its floating fields replaced by `fill` where a problem did not succeed."""
         return self._filled(fill, ("x", "fun", "jac", "aux", "multipliers", "bound_multipliers", "optimality"))
 

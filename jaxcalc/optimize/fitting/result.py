@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.curve import values_of
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.problem import Problem
+from jaxcalc.engine.result import X
 from jaxcalc.engine.status import Status
 from jaxcalc.optimize.fitting.profile import profile_ends
 from jaxcalc.optimize.fitting.quantiles import checked_level, two_sided
@@ -23,11 +24,11 @@ from jaxcalc.optimize.least_squares_result import LeastSquaresResult
 INTERVALS = ("wald", "profile")
 
 
-class Interval(NamedTuple):
+class Interval(NamedTuple, Generic[X]):
     """Both ends of the intervals of all parameters, (n,) each, or (N, n) of N fits."""
 
-    lower: Array
-    upper: Array
+    lower: X
+    upper: X
 
 
 class Prediction(NamedTuple):
@@ -180,7 +181,7 @@ class CurveFitResult:
         columns["status"] = [Status(code).name for code in np.asarray(result.status).tolist()]
         return pandas.DataFrame(columns | {"nit": np.asarray(result.nit), "nfev": np.asarray(result.nfev)})
 
-    def check(self) -> "CurveFitResult":
+    def check(self) -> Self:
         """Returns the fit itself if it, or every one of N, succeeded; raises a RuntimeError otherwise."""
         self.result.check()
         return self

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,10 @@ from jaxcalc.core.progress import progress_line
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.interruption import Interrupted
 from jaxcalc.engine.problem import default_gtol
+from jaxcalc.engine.result import X
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import chosen_method, search_box, tolerance, tolerances
+from jaxcalc.optimize.arguments import ArrayBox, DictBox, K, Numbers, chosen_method, search_box, tolerance, tolerances
 from jaxcalc.optimize.constraints import asks_for_nothing, constrained_method
 from jaxcalc.optimize.multistart.constrained_points import ConstrainedBlocks
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
@@ -42,6 +43,19 @@ if TYPE_CHECKING:
 AUTO_SHARE = 0.25
 
 
+@overload
+def multistart(
+    fun: Callable, bounds: ArrayBox, args: Any = (), *, shared: Any = (), starts: Any = 1024, seed: int = 0,
+    method: "str | Method | optax.GradientTransformation | None" = None, constraints: Any = (), scale: Any = None,
+    many: bool = False, canonical: Callable | None = None, gtol: float | None = None, maxiter: int | None = None,
+    maxfev: int = 200_000, ctol: float | None = None, progress: bool = False, **scipy: Any,
+) -> Minima[Array]: ...  # fmt: skip
+@overload
+def multistart(fun: Callable, bounds: DictBox[K], args: Any = (), **options: Any) -> Minima[dict[K, Array]]: ...
+@overload
+def multistart(fun: Callable, bounds: tuple[X, X | Numbers], args: Any = (), **options: Any) -> Minima[X]: ...
+@overload
+def multistart(fun: Callable, bounds: Any, args: Any = (), **options: Any) -> Minima[Any]: ...
 def multistart(
     fun: Callable,
     bounds: Any,
@@ -61,7 +75,7 @@ def multistart(
     ctol: float | None = None,
     progress: bool = False,
     **scipy: Any,
-) -> Minima:
+) -> Any:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Self, SupportsIndex, overload
 
 import jax
 import numpy as np
@@ -10,6 +10,7 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxcalc.engine.certificate import Certificate
+from jaxcalc.engine.result import X
 from jaxcalc.engine.status import RUNNING, is_success, words_of
 
 # Of how many problems of a batch the message speaks.
@@ -18,7 +19,7 @@ SPOKEN_OF = 8
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Minima:
+class Minima(Generic[X]):
     """The distinct local minima that a multistart has found, m of them, the best first.
 
     Row 0 is always the lowest value found. The other rows are ends of descents that succeeded and that the second
@@ -51,7 +52,7 @@ class Minima:
             None.
     """
 
-    x: Any
+    x: X
     fun: Array
     count: Array
     status: Array
@@ -105,6 +106,10 @@ class Minima:
         """True for any result, as for other objects."""
         return True
 
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex | slice | np.ndarray | Array) -> Self: ...
     def __getitem__(self, key: Any) -> Any:
         """The field of this name, or with many=True the minima of these problems: an index, a slice or a mask."""
         if isinstance(key, str):
@@ -128,7 +133,7 @@ class Minima:
         listed = {name: getattr(one, name) for name in names}
         return dataclasses.replace(one, **jax.tree.map(lambda leaf: leaf[rows], listed))
 
-    def __iter__(self) -> Iterator["Minima"]:
+    def __iter__(self) -> Iterator[Self]:
         """The minima of each problem, with many=True."""
         return (self[problem] for problem in range(len(self)))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,11 @@ from jaxcalc.core.arguments import arrays, as_tuple, at_least_single, require_fu
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
+from jaxcalc.engine.result import X
 from jaxcalc.engine.status import Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import chosen_method, search_box, tolerances
+from jaxcalc.optimize.arguments import ArrayBox, DictBox, K, Numbers, chosen_method, search_box, tolerances
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
 from jaxcalc.optimize.multistart.points import ROUND, Blocks, Data, Ends, blocks_of, joined
@@ -41,7 +42,7 @@ ON_A_FACE = 256
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class CriticalSet:
+class CriticalSet(Generic[X]):
     """The critical points found in a box, m of them, the lowest first.
 
     Attributes:
@@ -60,7 +61,7 @@ class CriticalSet:
         nfev: Evaluations of fun's gradient and its derivative.
     """
 
-    x: Any
+    x: X
     fun: Array
     certificate: Certificate
     count: Array
@@ -71,6 +72,24 @@ class CriticalSet:
     consistent: bool | None = dataclasses.field(metadata={"static": True})
 
 
+@overload
+def all_critical_points(
+    fun: Callable, bounds: ArrayBox, *, args: Any = (), starts: int = 1024, seed: int = 0,
+    method: "str | Method | optax.GradientTransformation" = "trust_region", gtol: float | None = None,
+    maxiter: int | None = None,
+) -> CriticalSet[Array]: ...  # fmt: skip
+@overload
+def all_critical_points(
+    fun: Callable, bounds: DictBox[K], *, args: Any = (), starts: int = 1024, seed: int = 0,
+    method: "str | Method | optax.GradientTransformation" = "trust_region", gtol: float | None = None,
+    maxiter: int | None = None,
+) -> CriticalSet[dict[K, Array]]: ...  # fmt: skip
+@overload
+def all_critical_points(
+    fun: Callable, bounds: tuple[X, X | Numbers], *, args: Any = (), starts: int = 1024, seed: int = 0,
+    method: "str | Method | optax.GradientTransformation" = "trust_region", gtol: float | None = None,
+    maxiter: int | None = None,
+) -> CriticalSet[X]: ...  # fmt: skip
 def all_critical_points(
     fun: Callable,
     bounds: Any,
@@ -81,7 +100,7 @@ def all_critical_points(
     method: "str | Method | optax.GradientTransformation" = "trust_region",
     gtol: float | None = None,
     maxiter: int | None = None,
-) -> CriticalSet:
+) -> Any:
     """Finds points of a box where the gradient of fun(x, *args) is zero, by sampling, so that some may be missed.
 
     Minima, maxima and saddles of any index are looked for, and their number is compared with what the boundary of the
