@@ -33,8 +33,8 @@ def problems(count, seed=0):
     return jnp.asarray(draw.normal(size=(count, 3))), (jnp.asarray(mean), jnp.asarray(total), jnp.ones(count))
 
 
-def solved(x0, args, **options):
-    return jc.minimize_many(cost, x0, args, constraints=SIDES, bounds=BOX, lanes=16, certify=True, **options)
+def solved(x0, args, bounds=BOX):
+    return jc.minimize_many(cost, x0, args, constraints=SIDES, bounds=bounds, lanes=16, certify=True)
 
 
 START, ARGS = problems(40)
@@ -85,6 +85,19 @@ def test_failures_stay_alone(batch):
     for field in ("x", "fun", "multipliers", "nfev", "status"):
         assert (np.asarray(getattr(poisoned, field))[others] == np.asarray(getattr(batch, field))[others]).all()
     assert poisoned.constraint_violation[7] > 1
+
+
+def test_variables_that_are_fixed(batch):
+    """The constraints depend on a variable whose bounds are equal; the multipliers are those of the others' problem."""
+    fixed = solved(START, ARGS, (BOX[0].at[1].set(0.3), BOX[1].at[1].set(0.3)))
+    assert fixed.success.all()
+    assert (fixed.x[:, 1] == 0.3).all()
+    assert fixed.nfev.mean() <= 1.5 * batch.nfev.mean()
+    gradient, normals = jax.vmap(jax.grad(cost))(fixed.x, *ARGS), jax.vmap(jax.jacobian(conditions))(fixed.x, *ARGS)
+    reduced = gradient - jnp.einsum("nm,nmk->nk", fixed.multipliers, normals)
+    np.testing.assert_allclose(fixed.bound_multipliers[:, 1], reduced[:, 1], rtol=1e-9)
+    free = fixed.x - jnp.clip(fixed.x - reduced, *BOX)
+    assert jnp.abs(free.at[:, 1].set(0)).max() <= 1e-5
 
 
 @pytest.mark.slow

@@ -343,7 +343,7 @@ def _with_duals(
     )
     duals = chosen([(start, first), (afresh, capped), (judgement.accepted, judgement.duals)], old)
     estimated = start | afresh
-    y = least_squares_multipliers(point, duals, estimated)
+    y = least_squares_multipliers(point, duals, sides, estimated)
     duals = duals._replace(y=jnp.where(estimated, y, duals.y))
     safe = safeguarded(duals, point.x, point.slack, memory.mu, least, sides)
     return memory._replace(duals=chosen([(judgement.accepted | afresh | returning, safe)], duals))

@@ -63,8 +63,10 @@ def newton_step(
         numbers: The constants of the precision.
     """
     equalities = len(at.constraints) - len(at.slack)
-    of_equal, of_slack = at.jacobian[:equalities], at.jacobian[equalities:]
-    transposed = transposed_product(at.jacobian, duals.y)
+    # No step moves a fixed variable, so that it has no part in what the constraints' linear models say of the step.
+    jacobian = jnp.where(sides.fixed, 0, at.jacobian)
+    of_equal, of_slack = jacobian[:equalities], jacobian[equalities:]
+    transposed = transposed_product(jacobian, duals.y)
     model = _model(at.x, at.gradient, at.hessian, at.slack, duals, mu, least_slack, sides, transposed)
     weights, base = _penalties(of_equal, model.norm, numbers.penalty), model.hessian
     base = add_weighted_squares(base, of_slack, model.slack_weight) if len(at.slack) else base
@@ -176,20 +178,21 @@ def _to_boundary(share: Array, moves: tuple) -> Array:
     return length
 
 
-def least_squares_multipliers(at: Point, duals: Duals, where: Array) -> Array:
+def least_squares_multipliers(at: Point, duals: Duals, sides: Sides, where: Array) -> Array:
     """Returns the y that come nearest to the conditions of first order at a point, in these lanes, (m, L).
 
-    Zero where they are not regular or larger than 1000, and in other lanes.
+    Fixed variables have no condition. Zero where they are not regular or larger than 1000, and in other lanes.
     """
 
     def solved(_):
         count, equalities = len(at.constraints), len(at.constraints) - len(at.slack)
         own = (jnp.arange(count) >= equalities).astype(at.x.dtype)[:, None]
-        gram = product_of_matrices(at.jacobian, jnp.swapaxes(at.jacobian, 0, 1))
+        jacobian = jnp.where(sides.fixed, 0, at.jacobian)
+        gram = product_of_matrices(jacobian, jnp.swapaxes(jacobian, 0, 1))
         trace = sum(gram[j, j] for j in range(count)) + jnp.sum(own)
         shift = 1e-10 * jnp.maximum(1, trace)
         grown = jnp.eye(count, dtype=at.x.dtype)[:, :, None] * (own + shift)
-        right = product(at.jacobian, at.gradient - duals.lower + duals.upper)
+        right = product(jacobian, at.gradient - duals.lower + duals.upper)
         right = right + jnp.concatenate([jnp.zeros_like(right[:equalities]), duals.slack])
         zero = jnp.zeros_like(shift)
         factor = shifted_factor(gram + grown, own + zero, zero, (0.0, 1.0), 0.0, where, 1)
