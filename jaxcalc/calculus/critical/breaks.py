@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxcalc.calculus.critical.extremes import Values
-from jaxcalc.calculus.critical.pieces import Piece, pieces_of
+from jaxcalc.calculus.critical.pieces import Piece, joined, pieces_of
 from jaxcalc.calculus.critical.sides import Side, side_of
 from jaxcalc.calculus.intervals.isolation import Jets, Kind, classified
 
@@ -181,6 +181,7 @@ def resolved(
     # A pole at x shows at x. Where f(x) is finite, the pole lies between x and a neighbour.
     exact = exact and bool(np.isfinite(core.top - core.bottom) or not np.isfinite(jet[0]))
     left, right = _towards(jets, x, piece.lo, below, scale), _towards(jets, x, piece.hi, above, scale)
+    left, core, right = _with_wider_core(left, core, right)
     rooms = (x - before.lo if before else 0.0, after.hi - x if after else 0.0)
     sides = [
         None if room == 0 else side_of(jets, core, x, exact, sign, min(room / 2, 0.01 * max(scale, abs(x))))
@@ -248,8 +249,26 @@ def _towards(jets: Jets, x: float, far: float, near: float, scale: float) -> lis
     edges[0], edges[-1] = far, near
     edges = np.unique(np.clip(edges, min(far, near), max(far, near)))
     cells = classified(jets, edges[:-1], edges[1:], scale)
-    kind = np.where(np.isin(cells.kind, (Kind.OPEN, Kind.COARSE, Kind.BROKEN)), Kind.UNRESOLVED, cells.kind)
+    kind = np.select([cells.kind == Kind.OPEN, cells.kind == Kind.COARSE], [Kind.UNRESOLVED, Kind.BROKEN], cells.kind)
     return _without_zero_at(jets, near, pieces_of(cells._replace(kind=kind), scale))
+
+
+def _with_wider_core(left: list[Piece], core: Piece, right: list[Piece]) -> tuple[list[Piece], Piece, list[Piece]]:
+    """Returns the pieces of both sides and the core, with the broken pieces next to the core as parts of the core.
+
+    Rounding does not tell in which of these pieces the break lies. Where f' is known up to the core it then shows
+    whether f turns there. Broken pieces farther away are undecided ones.
+    """
+    parts = [core]
+    if left and left[-1].kind == Kind.BROKEN:
+        left, parts = left[:-1], [left[-1], *parts]
+    if right and right[0].kind == Kind.BROKEN:
+        right, parts = right[1:], [*parts, right[0]]
+    left, right = (
+        [dataclasses.replace(part, kind=Kind.UNRESOLVED) if part.kind == Kind.BROKEN else part for part in side]
+        for side in (left, right)
+    )
+    return left, joined(parts, Kind.BROKEN), right
 
 
 def _without_zero_at(jets: Jets, near: float, pieces: list[Piece]) -> list[Piece]:

@@ -11,13 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcalc.calculus.intervals.programs import derivatives_of
+from jaxcalc.calculus.intervals.programs import ROWS, derivatives_of
 
 # The cells and the operations evaluated in all. Hundreds of zeros need about ten thousand cells.
 _MOST_CELLS = 40_000
 _MOST_OPERATIONS = 10_000_000
 # The undecided cells at one time. Of more than this the narrowest go on, which lie nearest to the origin of a line.
 _MOST_OPEN = 8192
+# After so many bisections the cells that are left hold breaks or zeros of high order, and are cut down to the smallest
+# width: each into as many parts as fit into one batch of intervals, of which a cell takes four, but at most this many.
+_BISECTIONS, _MOST_PARTS = 8, 16
+_CELLS_PER_BATCH = ROWS // 4
 # The smallest width of a cell, relative to the larger |end| of the cell, or to the scale where that is larger.
 _RESOLUTION = 64 * np.finfo(float).eps
 # An |f'| below _UNDERFLOW throughout a cell wider than _WIDE times the scale counts as 0. In narrower cells such values
@@ -100,7 +104,7 @@ def isolate(jets: Jets, edges: np.ndarray) -> Cells:
     lo, hi = edges[:-1], edges[1:]
     most = min(_MOST_CELLS, _MOST_OPERATIONS // jets.operations)
     found: list[Cells] = []
-    evaluated = 0
+    evaluated, iterations = 0, 0
     while len(lo):
         cells = classified(jets, lo, hi, scale)
         evaluated += len(lo)
@@ -109,10 +113,25 @@ def isolate(jets: Jets, edges: np.ndarray) -> Cells:
         undecided |= _narrowest(cells, Kind.OPEN, _MOST_OPEN if evaluated < most else 0)
         kept = cells._replace(kind=np.where(cells.kind == Kind.COARSE, Kind.OPEN, cells.kind))
         found.append(Cells(*(column[~undecided] for column in kept)))
-        lo, hi = cells.lo[undecided], cells.hi[undecided]
-        middle = lo + (hi - lo) / 2
-        lo, hi = np.concatenate([lo, middle]), np.concatenate([middle, hi])
+        lo, hi = _halved(cells.lo[undecided], cells.hi[undecided])
+        iterations += 1
+        room = _CELLS_PER_BATCH / max(np.count_nonzero(undecided), 1) if iterations > _BISECTIONS else 0
+        for _ in range(2, int(np.log2(min(max(room, 2), _MOST_PARTS))) + 1):
+            wide = ~_is_finest(lo, hi, scale)
+            halves = _halved(lo[wide], hi[wide])
+            lo, hi = np.concatenate([lo[~wide], halves[0]]), np.concatenate([hi[~wide], halves[1]])
     return in_order(found)
+
+
+def _halved(lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the lower and the upper ends of the halves of cells."""
+    middle = lo + (hi - lo) / 2
+    return np.concatenate([lo, middle]), np.concatenate([middle, hi])
+
+
+def _is_finest(lo: np.ndarray, hi: np.ndarray, scale: float) -> np.ndarray:
+    """Returns which cells have the smallest width, (k,)."""
+    return hi - lo <= _RESOLUTION * np.maximum(np.maximum(np.abs(lo), np.abs(hi)), scale)
 
 
 def _narrowest(cells: Cells, kind: Kind, most: int) -> np.ndarray:
@@ -156,7 +175,7 @@ def classified(jets: Jets, lo: np.ndarray, hi: np.ndarray, scale: float) -> Cell
         rounding &= steepest <= _ROUNDING * at_points.max(axis=1)
         overflown = np.all(~np.isfinite(at_points), axis=1)
         overflown |= rounding & ~np.all(np.isfinite(at_points), axis=1)
-        finest = width <= _RESOLUTION * np.maximum(np.maximum(np.abs(lo), np.abs(hi)), scale)
+        finest = _is_finest(lo, hi, scale)
     kind = np.select(
         [np.isnan(below[:, 0, 0]), broken & finest, broken, sloped != 0, flat, (bent != 0) & changes_sign, bent != 0,
          overflown, finest | rounding],

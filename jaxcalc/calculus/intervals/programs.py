@@ -28,11 +28,13 @@ from jaxcalc.calculus.intervals.enclosures import (
     extreme_behind,
     operands_of_extreme,
 )
+from jaxcalc.calculus.intervals.schedule import WIDTH, is_number, steps
 from jaxcalc.calculus.whole_powers import whole_exponents
 from jaxcalc.core.captures import Captures, Versions
 
-# The rows of a batch: every operation compiles for this length alone.
-ROWS = 1024
+# The rows of a batch, and of a batch of a long program, which would wait for the rows that a small batch does not use.
+# Every operation compiles for these lengths alone.
+ROWS, _ROWS_OF_LONG = 1024, 256
 # Constants up to this size are compared by their numbers, larger ones by identity.
 _SMALL = 64
 # Integer powers up to this exponent are compiled one by one.
@@ -87,6 +89,8 @@ class Program:
         self._input = Slot(traced.in_avals[0])
         self._results = self._inlined(traced.jaxpr, traced.consts, [self._input])
         self._drop_unused()
+        self._steps = steps(self.operations, _key_of)
+        self._rows = ROWS if len(self._steps) == len(self.operations) else _ROWS_OF_LONG
         self._producers = {slot: operation for operation in self.operations for slot in operation.outvars}
 
     def _inlined(self, jaxpr: Any, consts: Sequence, inputs: Sequence) -> list:
@@ -155,7 +159,7 @@ class Program:
         def values(x):
             return (np.stack([np.broadcast_to(y, x.shape) for y in self._run(x, _values)], axis=1),)
 
-        return _in_batches(values, x)[0]
+        return _in_batches(values, self._rows, x)[0]
 
     def over(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns lower and upper bounds, each (k, results), over the intervals [lo, hi], each (k,).
@@ -168,19 +172,27 @@ class Program:
         """
 
         def bounds(lo, hi):
-            broken = np.zeros(len(lo), bool)
-            results = self._run(Interval(lo, hi), functools.partial(_intervals, self._producers, broken))
+            breaks: list[Any] = []
+            results = self._run(Interval(lo, hi), functools.partial(_intervals, self._producers, breaks))
             pairs = [y if isinstance(y, Interval) else (y, y) for y in results]
+            found = [np.asarray(row).reshape(-1, len(lo)) for row in breaks]
+            broken = np.any(np.concatenate([np.zeros((1, len(lo)), bool), *found]), axis=0)
             return (*(np.stack([np.broadcast_to(pair[end], lo.shape) for pair in pairs], 1) for end in (0, 1)), broken)
 
-        lower, upper, broken = _in_batches(bounds, lo, hi)
+        lower, upper, broken = _in_batches(bounds, self._rows, lo, hi)
         return lower, upper, broken
 
     def _run(self, start: Any, evaluated: Callable) -> list:
-        """Returns the results, given those of the input, by `evaluated`(operation, values) of each operation."""
+        """Returns the results, given those of the input, by `evaluated`(operations, values) of each step."""
         values: dict[Slot, Any] = {self._input: start}
-        for operation in self.operations:
-            values.update(zip(operation.outvars, evaluated(operation, values), strict=True))
+        for step in self._steps:
+            results = evaluated(step, values)
+            if len(step) == 1:
+                values.update(zip(step[0].outvars, results, strict=True))
+                continue
+            for column, result in enumerate(results):
+                parts = _separated(result)
+                values.update(zip((operation.outvars[column] for operation in step), parts, strict=False))
         return [values[result] if isinstance(result, Slot) else result.val for result in self._results]
 
 
@@ -205,19 +217,52 @@ def derivatives_of(f: Callable) -> Program:
     return versions.current([f], make)
 
 
-def _values(operation: Operation, values: dict) -> Sequence:
-    """Returns the results of one operation at a row of points."""
-    operands, axes = _operands(operation.invars, values)
-    return _point_kernel(_Signature(operation), axes)(*operands)
+def _values(step: tuple[Operation, ...], values: dict) -> Sequence:
+    """Returns the results of equal operations at a row of points, one after the other."""
+    operands, axes = _operands(step[0].invars, values) if len(step) == 1 else _stacked(step, values)
+    return _point_kernel(_Signature(step[0]), axes)(*operands)
 
 
-def _intervals(producers: dict, broken: np.ndarray, operation: Operation, values: dict) -> Sequence:
-    """Returns the results of one operation over a row of intervals; sets `broken` where it may not be analytic."""
-    extreme = extreme_behind(operation, producers)
-    operands, axes = _operands(operands_of_extreme(operation, extreme) if extreme else operation.invars, values)
+def _intervals(producers: dict, breaks: list, step: tuple[Operation, ...], values: dict) -> Sequence:
+    """Returns the results of equal operations over a row of intervals, one after the other.
+
+    Appends to `breaks` whether they may fail to be analytic there, unless they cannot. Nothing is read here, since the
+    next operation can be dispatched before the result of this one is there.
+    """
+    operation = step[0]
+    extreme = extreme_behind(operation, producers) if len(step) == 1 else None
+    if len(step) == 1:
+        operands, axes = _operands(operands_of_extreme(operation, extreme) if extreme else operation.invars, values)
+    else:
+        operands, axes = _stacked(step, values)
     results, found = _interval_kernel(_Signature(operation), axes, _Signature(extreme) if extreme else None)(*operands)
-    broken |= np.asarray(found)
+    if found is not None:
+        breaks.append(found)
     return results
+
+
+def _stacked(step: tuple[Operation, ...], values: dict) -> tuple[list, tuple]:
+    """Returns the operands of equal operations, one after the other, the last repeated up to `WIDTH`; and their axes."""
+    rows = [*step, *step[-1:] * (WIDTH - len(step))]
+    operands = []
+    for atoms in zip(*(operation.invars for operation in rows), strict=True):
+        column = [values[atom] if isinstance(atom, Slot) else np.full(_ROWS_OF_LONG, atom.val) for atom in atoms]
+        operands.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *column))
+    return operands, (0,) * len(operands)
+
+
+def _separated(result: Any) -> list:
+    """Returns the results of the operations whose operands `_stacked` put one after the other."""
+    leaves, form = jax.tree.flatten(result)
+    parts = [np.asarray(leaf).reshape(WIDTH, _ROWS_OF_LONG) for leaf in leaves]
+    return [form.unflatten([part[k] for part in parts]) for k in range(WIDTH)]
+
+
+def _key_of(operation: Operation) -> Hashable:
+    """Returns what is the same for operations on numbers that one compiled program computes; None for all others."""
+    if not all(map(is_number, (*operation.invars, *operation.outvars))):
+        return None
+    return _Signature(operation), tuple((isinstance(atom, Slot), is_number(atom)) for atom in operation.invars)
 
 
 def _operands(atoms: Sequence, values: dict) -> tuple[list, tuple]:
@@ -257,20 +302,20 @@ def _interval_kernel(signature: _Signature, axes: tuple, extreme: _Signature | N
     def results(*operands):
         breaks = Breaks()
         if extreme is not None:
-            return [equals_extreme(extreme, *operands)], any_break(breaks)
+            return [equals_extreme(extreme, *operands)], None
         found = extended(signature.primitive, signature.params, list(operands), signature.equal, breaks)
-        return found, any_break(breaks)
+        return found, any_break(breaks) if breaks else None
 
     return jax.jit(jax.vmap(results, in_axes=axes))
 
 
-def _in_batches(run: Callable, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Returns the results of run(*rows) for all rows of the columns (k,), in batches of the length `ROWS`."""
+def _in_batches(run: Callable, length: int, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns the results of run(*rows) for all rows of the columns (k,), in batches of this length."""
     parts = []
-    for first in range(0, max(len(columns[0]), 1), ROWS):
-        rows = [column[first : first + ROWS] for column in columns]
+    for first in range(0, max(len(columns[0]), 1), length):
+        rows = [column[first : first + length] for column in columns]
         count = len(rows[0])
-        padded = [np.concatenate([row, np.full(ROWS - count, row[-1] if count else 1.0)]) for row in rows]
+        padded = [np.concatenate([row, np.full(length - count, row[-1] if count else 1.0)]) for row in rows]
         parts.append([np.asarray(result)[:count] for result in run(*padded)])
     return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
