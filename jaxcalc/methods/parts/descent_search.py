@@ -148,7 +148,7 @@ def with_short_first_step(method: Any) -> Any:
 
 @kernel
 def _decrease(search: LineSearch, nit: Array, change: Array) -> Array:
-    """Returns the share of its first-order change by which f has to fall, (L,): more for a first step that bounds bend."""
+    """Returns the share of `change` by which f has to fall, (L,): more for a first step that bounds bend."""
     bent = change > BENT * search.step_length * search.slope
     return jnp.where((nit == 0) & bent, FIRST_DECREASE, SUFFICIENT_DECREASE)
 

@@ -78,8 +78,8 @@ def advance(
         curvature: c2; the smaller, the more exact a search. With None the value alone is tested.
         overshoot: Where given, a step with f'(t) > -overshoot f'(0) counts as too long: with c2 this makes the
             conditions the strong ones, |f'(t)| <= c2 |f'(0)|.
-        decrease: c1, (L,); by default SUFFICIENT_DECREASE. Where c1 is larger, the slope f'(t) shows sufficient decrease
-            only of a fall that rounding hides.
+        decrease: c1, (L,); by default SUFFICIENT_DECREASE. Where c1 is larger, the slope f'(t) shows sufficient
+            decrease only of a fall that rounding hides.
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
