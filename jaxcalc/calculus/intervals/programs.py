@@ -242,7 +242,7 @@ def _intervals(producers: dict, breaks: list, step: tuple[Operation, ...], value
 
 
 def _stacked(step: tuple[Operation, ...], values: dict) -> tuple[list, tuple]:
-    """Returns the operands of equal operations, one after the other, the last repeated up to `WIDTH`; and their axes."""
+    """Returns the operands of equal operations one after the other, the last repeated up to `WIDTH`, and their axes."""
     rows = [*step, *step[-1:] * (WIDTH - len(step))]
     operands = []
     for atoms in zip(*(operation.invars for operation in rows), strict=True):
