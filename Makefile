@@ -11,8 +11,9 @@ LATEST_PYTHON ?= $(firstword $(foreach version,3.13 3.12,$(shell ./.ci/find-pyth
 # What depends most on JAX: the engine, derivatives, transformations.
 LATEST_TESTS := tests/engine tests/contracts/test_composition.py
 
-# What is promised to the last bit is compiled as users compile it; see tests/conftest.py.
-TO_THE_LAST_BIT := tests/contracts/test_to_the_last_bit.py tests/optimize/test_devices.py
+# What is promised to the last bit, or to rounding, is compiled as users compile it; see tests/conftest.py.
+TO_THE_LAST_BIT := tests/contracts/test_to_the_last_bit.py tests/optimize/test_devices.py \
+	tests/methods/scalar/test_from_optax.py
 
 .PHONY: demo test test-all test-latest accelerators accelerators-tpu accelerators-cuda accelerator-environments lint \
 	format bench docs test-docs release-check clean
