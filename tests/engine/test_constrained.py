@@ -140,6 +140,19 @@ def test_the_public_contract():
     assert result.multipliers.shape == ()
 
 
+@pytest.mark.parametrize("start", [(0.08, 0.06, 0.0), (0.8, 0.6, 0.0)])
+def test_full_steps_along_a_curved_constraint(start):
+    """After full steps along the circle f and the violation are larger, although the ends are nearer the minimum."""
+    result: Any = jc.minimize(
+        lambda x: 10 * (x @ x - 1) - x[0], jnp.array(start), constraints={"type": "eq", "fun": lambda x: x @ x - 1}
+    )
+    assert result.success
+    np.testing.assert_allclose(result.x, [1, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(result.multipliers, 9.5, atol=1e-5)
+    # Without second-order corrections these take 47 and 39 evaluations.
+    assert result.nfev <= 25
+
+
 @pytest.mark.slow
 def test_single_precision():
     start, args = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (START, ARGS))

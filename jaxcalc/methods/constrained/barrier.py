@@ -149,6 +149,12 @@ def _sum_of_logs(values: Array) -> Array:
     return functools.reduce(jnp.add, [jnp.log(jnp.prod(group, axis=0)) for group in groups])
 
 
+def residuals(constraints: Array, slack: Array) -> Array:
+    """Returns c_E and c_I - s, (m, L); the equalities come first."""
+    equalities = len(constraints) - len(slack)
+    return jnp.concatenate([constraints[:equalities], constraints[equalities:] - slack])
+
+
 @kernel
 def violation_sum(constraints: Array, slack: Array) -> Array:
     """Returns |c_E| + |c_I - s| summed, (L,); the equalities come first."""
@@ -188,7 +194,7 @@ def errors(point: Point, duals: Duals, least_slack: Array, sides: Sides, transpo
         low = [jnp.min(jnp.where(mask, part, jnp.inf), axis=0, initial=jnp.inf) for part, mask in parts]
         return jnp.stack([functools.reduce(jnp.maximum, high), functools.reduce(jnp.minimum, low)])
 
-    primal = jnp.concatenate([point.constraints[:equalities], point.constraints[equalities:] - point.slack])
+    primal = residuals(point.constraints, point.slack)
     bounds = jnp.sum(1.0 * sides.has_lower + sides.has_upper, axis=0).astype(r.dtype) + len(point.slack)
     of_bounds = jnp.sum(duals.lower + duals.upper, axis=0) + jnp.sum(duals.slack, axis=0)
     both = of_bounds + jnp.sum(jnp.abs(duals.y), axis=0)

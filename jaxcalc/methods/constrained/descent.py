@@ -2,8 +2,11 @@
 
 Where the violation is small and the merit is expected to fall by more than a power of the violation, the merit has to
 fall as Armijo has it; elsewhere a trial has to be better than x in the violation or in the merit, and x joins the
-filter (Wächter and Biegler 2006). Near the floor of rounding, where the merit tells nothing, a fall of the conditions'
-error is accepted.
+filter (Wächter and Biegler 2006). Where x nearly holds the constraints, and the first trial from x is rejected and
+violates more, the next trial takes a second-order correction: a step that brings to zero what the trial has shown of
+the constraints. Corrections follow each other as long as each halves the violation. Without them full steps next to a
+curved constraint are rejected however near the solution is (Maratos 1978). Near the floor of rounding, where the merit
+tells nothing, a fall of the conditions' error is accepted.
 """
 
 from typing import Any, NamedTuple
@@ -35,6 +38,10 @@ MERIT_POWER, VIOLATION_POWER = 2.3, 1.1
 LEAST_CUT, MOST_CUT, MOST_CUTS = 0.1, 0.5, 4
 # Where the error falls to this share although the merit does not tell, the trial is accepted.
 LESS_ERROR = 0.99
+# The most second-order corrections of a step, and the share of the violation that a further one has to have left.
+# Corrections are tried where the violation is at most CORRECTABLE times the one that counts as small, and the first of
+# a step has to be at least CORRECTED_LENGTH as long as the step.
+MOST_CORRECTIONS, LESS_CORRECTED, CORRECTABLE, CORRECTED_LENGTH = 4, 0.5, 100.0, 0.5
 # A step that was cut so often makes the shift of its Newton matrix worth remembering, from LEAST_MEMORY on; the memory
 # fades after steps that were not cut.
 REMEMBERED_CUTS, LEAST_MEMORY, MEMORY_GROWTH, MOST_MEMORY, FADED = 2, 1e-2, 4.0, 1e3, 4e-3
@@ -45,6 +52,7 @@ class Judgement(NamedTuple):
 
     accepted: Array
     joins: Array  # x joins the filter
+    corrects: Array  # the next trial takes a second-order correction
     cut: Array  # the step goes on with `length`
     fails: Array  # the steps from x have failed
     length: Array
@@ -64,10 +72,11 @@ def judged(memory: Any, trial: Point, descending: Array, finite: Array, sides: S
     accepts = memory.filter.accepts(violation, reached)
     verdict = _verdict(
         memory.step.slope, memory.step.length, memory.violation, memory.merit, violation, reached, accepts,
-        memory.limits, memory.error, error, memory.tiny, memory.cuts, memory.shift, descending, finite, numbers,
+        memory.limits, memory.error, error, memory.tiny, memory.cuts, memory.shift, memory.corrections,
+        memory.corrected_violation, descending, finite, numbers,
     )  # fmt: skip
-    accepted, joins, cut, fails, length, shift = verdict
-    return Judgement(accepted, joins, cut, fails, length, shift, duals)
+    accepted, joins, corrects, cut, fails, length, shift = verdict
+    return Judgement(accepted, joins, corrects, cut, fails, length, shift, duals)
 
 
 @kernel
@@ -85,9 +94,10 @@ def stepped(duals: Duals, step: Step) -> Duals:
 @kernel
 def _verdict(
     slope: Array, length: Array, before: Array, old: Array, violation: Array, reached: Array, accepts: Array,
-    limits: Array, old_error: Array, error: Array, tiny: Array, cuts: Array, shift: Array, descending: Array,
-    finite: Array, numbers: Numbers,
+    limits: Array, old_error: Array, error: Array, tiny: Array, cuts: Array, shift: Array, corrections: Array,
+    corrected: Array, descending: Array, finite: Array, numbers: Numbers,
 ) -> tuple[Array, ...]:  # fmt: skip
+    """Returns the fields of the `Judgement` but the multipliers."""
     accepted, joins = _acceptable(slope, length, before, old, violation, reached, accepts, limits, tiny, numbers)
     # Where rounding hides the change of the merit the conditions themselves tell.
     hidden = jnp.abs(reached - old) <= 1e3 * numbers.eps * jnp.maximum(1, jnp.abs(old))
@@ -99,10 +109,14 @@ def _verdict(
         (cuts + 1 >= MOST_CUTS) & (before > numbers.restorable)
     )
     rejected = descending & ~accepted
+    halved = (corrections == 0) | ((corrections < MOST_CORRECTIONS) & (violation <= LESS_CORRECTED * corrected))
+    corrects = rejected & finite & (cuts == 0) & halved & (violation > before) & (before <= CORRECTABLE * limits[0])
+    rejected &= ~corrects
     kept = jnp.where(shift < FADED, 0, shift / MEMORY_GROWTH)
     grown = jnp.minimum(MOST_MEMORY, jnp.maximum(MEMORY_GROWTH * shift, LEAST_MEMORY))
     remembered = jnp.where(cuts >= REMEMBERED_CUTS, grown, jnp.where(cuts == 0, kept, shift))
-    return accepted, joins, rejected & ~failed, rejected & failed, shorter, jnp.where(accepted, remembered, shift)
+    shift = jnp.where(accepted, remembered, shift)
+    return accepted, joins, corrects, rejected & ~failed, rejected & failed, shorter, shift
 
 
 def _acceptable(

@@ -26,6 +26,7 @@ from jaxcalc.methods.constrained.barrier import (
     kkt,
     merit,
     numbers_of,
+    residuals,
     safeguarded,
     violation_sum,
     worst_violation,
@@ -76,6 +77,9 @@ class Memory(NamedTuple):
     violation: Array  # (L,) |c_E| + |c_I - s| summed at x
     merit: Array  # (L,) the barrier problem's objective at x
     cuts: Array  # (L,) how often the step has been cut
+    corrections: Array  # (L,) int32, second-order corrections of the step so far
+    correction: Array  # (m, L) what the last correction was to bring to zero
+    corrected_violation: Array  # (L,) of the trial before it
     shift: Array  # (L,) remembered of the last Newton matrices
     slack: Array  # (m_I, L) at the trial
     multipliers: Array  # (m, L) at which the Hessian of the trial is taken, in the caller's constraints' units
@@ -164,6 +168,9 @@ class InteriorPoint(Method):
             violation=full(),
             merit=full(),
             cuts=counter,
+            corrections=counter,
+            correction=full(m),
+            corrected_violation=full(),
             shift=full(),
             slack=full(slacks),
             multipliers=full(m),
@@ -203,10 +210,11 @@ class InteriorPoint(Method):
         goes_on = accepted & ~restoring | fresh.slack_only
         memory, lost = _settled(memory, goes_on, fresh.worst, box, sides, numbers)
         wanted = goes_on & ~lost & ~iterate.stalled & ~memory.unbounded
-        memory, stuck = _directed(memory, goes_on, wanted, judgement, sides, numbers)
+        memory, stuck = _directed(memory, trial, goes_on, wanted, judgement, sides, numbers)
         # A problem can go no further from a start, or from the end of a restoration, that cannot be evaluated.
         stalled = at.stalled | lost | stuck | fresh.given_up | ((start | returning) & ~finite)
-        return _aimed(at._replace(stalled=stalled), memory, goes_on | judgement.cut, fresh, box, sides, numbers)
+        descends = goes_on | judgement.corrects | judgement.cut
+        return _aimed(at._replace(stalled=stalled), memory, descends, fresh, box, sides, numbers)
 
 
 def interior_point() -> InteriorPoint:
@@ -417,21 +425,37 @@ def _barrier_parameter(memory: Memory, at: Errors, numbers: Numbers) -> tuple[Ar
 
 
 def _directed(
-    memory: Memory, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides, numbers: Numbers
-) -> tuple[Memory, Array]:
-    """Returns the memory with a Newton step where the barrier problem goes on, or the cut one, and where none is."""
-    point = memory.point
+    memory: Memory, trial: Point, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides,
+    numbers: Numbers,
+) -> tuple[Memory, Array]:  # fmt: skip
+    """Returns the memory with the next step, and where there is none.
+
+    The step is Newton's where the barrier problem goes on and where corrections have failed, then half as long; a
+    corrected one where the trial asks for it; and else the step before, cut.
+    """
+    point, old = memory.point, memory.step
     least = memory.units.least_slack(len(point.constraints) - len(point.slack), numbers)
-    step, known = newton_step(point, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)
-    x, slack = point.x, point.slack
-    moved = jnp.maximum(max_norm(step.x / (1 + jnp.abs(x))), max_norm(step.slack / (1 + jnp.abs(slack))))
+    residual, first = residuals(point.constraints, point.slack), memory.corrections == 0
+    correction = old.length * jnp.where(first, residual, memory.correction) + residuals(trial.constraints, trial.slack)
+    residual = jnp.where(judgement.corrects, correction, residual)
+    again = judgement.cut & ~first
+    wanted |= judgement.corrects | again
+    step, known = newton_step(point, residual, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)
+    moved = jnp.maximum(max_norm(step.x / (1 + jnp.abs(point.x))), max_norm(step.slack / (1 + jnp.abs(point.slack))))
     tiny = (moved < 10 * numbers.eps) & (memory.violation < 1e-4)
     stuck = goes_on & (~known | (tiny & (memory.tiny >= 1)))
-    cut = memory.step._replace(length=jnp.where(judgement.cut, judgement.length, memory.step.length))
+    corrects = judgement.corrects & known & (~first | (step.length >= descent.CORRECTED_LENGTH * old.length))
+    shorter = judgement.cut | (judgement.corrects & ~corrects)
+    cut = old._replace(length=jnp.where(shorter, judgement.length, old.length))
+    corrected = step._replace(duals=old.duals, dual_length=old.dual_length, slope=old.slope)
+    step = step._replace(length=jnp.where(again, descent.MOST_CUT * step.length, step.length))
     memory = memory._replace(
-        step=chosen([(goes_on, step)], cut),
+        step=chosen([(goes_on | again, step), (corrects, corrected)], cut),
         tiny=jnp.where(goes_on, jnp.where(tiny, memory.tiny + 1, 0), memory.tiny),
-        cuts=jnp.where(goes_on, 0, memory.cuts + judgement.cut),
+        cuts=jnp.where(goes_on, 0, memory.cuts + shorter),
+        correction=residual,
+        corrected_violation=violation_sum(trial.constraints, trial.slack),
+        corrections=jnp.where(corrects, memory.corrections + 1, 0),
     )
     return memory, stuck
 

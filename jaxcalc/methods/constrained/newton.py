@@ -48,12 +48,14 @@ class Step(NamedTuple):
 
 
 def newton_step(
-    at: Point, duals: Duals, mu: Array, least_slack: Array, sides: Sides, shift: Array, wanted: Array, numbers: Numbers
-) -> tuple[Step, Array]:
+    at: Point, residual: Array, duals: Duals, mu: Array, least_slack: Array, sides: Sides, shift: Array, wanted: Array,
+    numbers: Numbers,
+) -> tuple[Step, Array]:  # fmt: skip
     """Returns the step, and whether it exists, (L,).
 
     Args:
         at: The point.
+        residual: c_E and c_I - s that the step is to bring to zero, (m, L): those of the point, or with a correction.
         duals: The multipliers there.
         mu: The barrier parameter, (L,).
         least_slack: The slacks' bound, (m_I, L).
@@ -73,14 +75,14 @@ def newton_step(
     base = add_weighted_squares(base, of_equal, weights) if equalities else base
     following = (FIRST_SHIFT, SHIFT_GROWTH)
     factor = shifted_factor(base, model.discs, shift, following, numbers.least_pivot, wanted, MOST_SHIFTS)
-    slack_residual = at.constraints[equalities:] - at.slack
+    slack_residual = residual[equalities:]
     y_slack = duals.y[equalities:] + model.slack_gradient
     right = -model.residual
     if len(at.slack):
         right = right - transposed_product(of_slack, model.slack_weight * slack_residual + y_slack)
     right = jnp.where(sides.fixed, 0, right)
     if equalities:
-        dx, dy = _with_equalities(factor, of_equal, weights, at.constraints[:equalities], right, wanted, numbers)
+        dx, dy = _with_equalities(factor, of_equal, weights, residual[:equalities], right, wanted, numbers)
     else:
         dx, dy = factor.solve(right), at.constraints[:0]
     dx = jnp.where(sides.fixed, 0, dx)
