@@ -2,6 +2,7 @@
 
 import html
 import io
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from jaxcalc.command.reports import IMPORTS, Report, shown
@@ -16,7 +17,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } p { max-wi
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.94rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.6rem; text-align: right; } td { border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { border-bottom: 2px solid #222; vertical-align: bottom; line-height: 1.25; }
-th:first-child, td:first-child { text-align: left; } tr:nth-child(2) td { background: #eef6fb; }
+.words, .best th:first-child, .best td:first-child { text-align: left; }
+.best tr:nth-child(2) td { background: #eef6fb; }
 figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
 """
 
@@ -36,7 +38,7 @@ def page(comparison: Comparison, title: str, about: str, pictures: dict[str, "Fi
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(about)}</p>",
-        f'<div class="wide"><table>\n{"".join(f"<tr>{row}</tr>" + chr(10) for row in rows)}</table></div>',
+        f'<div class="wide"><table class="best">\n{"".join(f"<tr>{row}</tr>" + chr(10) for row in rows)}</table></div>',
         *(f'<p class="note">{html.escape(note)}</p>' for note in comparison.notes()),
         *(f"<h2>{html.escape(head)}</h2>\n<figure>{svg(figure)}</figure>" for head, figure in drawn.items()),
     ]
@@ -55,7 +57,9 @@ def report_page(report: Report, title: str, figure: "Figure | None" = None) -> s
     if figure is not None:
         parts.append(f"<figure>{svg(figure)}</figure>")
     for table in (table.for_reading() for table in report.tables):
-        rows = [cells("th", list(table.columns)), *(cells("td", list(map(shown, row))) for row in table.rows)]
+        words = {k for k in range(len(table.columns)) if not table.is_of_numbers(k)}
+        lines = [list(map(shown, row)) for row in table.rows]
+        rows = [cells("th", list(table.columns), words), *(cells("td", line, words) for line in lines)]
         body = "".join(f"<tr>{row}</tr>\n" for row in rows)
         parts.append(f'<h2>{html.escape(table.title)}</h2>\n<div class="wide"><table>\n{body}</table></div>')
     parts += [f'<p class="note">{html.escape(note)}</p>' for note in report.notes]
@@ -77,9 +81,10 @@ def _document(title: str, parts: list[str]) -> str:
     )
 
 
-def cells(tag: str, texts: list[str]) -> str:
-    """Returns the texts as cells of a table row, with the tag "th" or "td"."""
-    return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
+def cells(tag: str, texts: list[str], words: Collection[int] = ()) -> str:
+    """Returns the texts as cells of a table row, with the tag "th" or "td"; columns of `words` stand flush left."""
+    marks = [' class="words"' if k in words else "" for k in range(len(texts))]
+    return "".join(f"<{tag}{mark}>{html.escape(text)}</{tag}>" for mark, text in zip(marks, texts, strict=True))
 
 
 def svg(figure: "Figure") -> str:

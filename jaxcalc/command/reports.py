@@ -24,6 +24,10 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
+    def is_of_numbers(self, column: int) -> bool:
+        """Returns whether there are numbers in this column, which then stands flush right."""
+        return any(isinstance(row[column], float) for row in self.rows)
+
     def for_reading(self) -> "Table":
         """Returns the table without the middle of many rows, which its heading then says; JSON has them all."""
         if len(self.rows) <= LISTED:
@@ -67,7 +71,7 @@ class Report:
             console.print(Text(table.title, style="bold"), soft_wrap=True)
             drawn = RichTable(box=box.SIMPLE_HEAD)
             for k, column in enumerate(table.columns):
-                numeric = any(isinstance(row[k], float) for row in table.rows)
+                numeric = table.is_of_numbers(k)
                 drawn.add_column(Text(column), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
             for row in table.rows:
                 drawn.add_row(*(Text(shown(cell)) for cell in row))
