@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxcalc.calculus.critical.extremes import infimum, lowest_points
 from jaxcalc.calculus.critical.ground import Ground
@@ -94,6 +95,11 @@ def critical_points(f: Callable, lower: float, upper: float) -> CriticalPoints:
     """
     require_functions([f], "f", several=False)
     ends = as_real(lower, "lower"), as_real(upper, "upper")
+    if any(isinstance(end, Tracer) for end in ends):
+        raise TypeError(
+            "critical_points runs on the host, because how many points there are depends on the values of lower and "
+            "upper, which are not known under jax.jit, jax.vmap and jax.grad. Call it outside of them."
+        )
     if any(end.ndim for end in ends):
         raise TypeError(
             f"lower and upper must be one number each; they have the shapes {ends[0].shape} and {ends[1].shape}. Of "

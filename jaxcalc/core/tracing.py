@@ -54,6 +54,7 @@ MENDS: tuple[tuple[type[Exception], str, str], ...] = (
         "Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).",
     ),
 )
+NO_AXES = "array is 0-dimensional"
 IN_PLACE = "in-place item assignment"
 NO_REVERSE_MODE = "Reverse-mode differentiation does not work for lax.while_loop"
 
@@ -201,6 +202,13 @@ def _cannot_be_traced(error: Exception) -> tuple[str, str] | None:
             return reason, mend
     if isinstance(error, TypeError) and IN_PLACE in str(error):
         return "arrays of JAX do not change", "Use x = x.at[i].set(value) for x[i] = value, and .add for +=."
+    if isinstance(error, IndexError) and NO_AXES in str(error):
+        return (
+            "a single number has no entries, such as x[0]",
+            "Functions of one variable, as in integrate, derivative, critical_points and solvers whose x0 is a number, "
+            "are given single numbers: write x itself. Of several variables there are integrate_box, gradient and "
+            "all_critical_points.",
+        )
     # An entry of NumPy's array takes no traced number.
     if error.__cause__ is not None and isinstance(error.__cause__, Exception):
         return _cannot_be_traced(error.__cause__)

@@ -81,6 +81,8 @@ def mlp(
     X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural networks (2010); K. He,
     X. Zhang, S. Ren and J. Sun, Delving deep into rectifiers (2015).
     """
+    if isinstance(sizes, int):
+        raise TypeError(f"sizes is one number for each layer, such as ({sizes}, 16, 1); it is {sizes}.")
     sizes = tuple(whole_number(f"sizes[{k}]", size, 1) for k, size in enumerate(sizes))
     if len(sizes) < 2:
         raise ValueError(f"sizes must be at least two whole numbers, of inputs and outputs; it is {sizes}.")

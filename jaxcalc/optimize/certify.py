@@ -10,6 +10,7 @@ from jaxcalc.engine import solve
 from jaxcalc.engine.certificate import Certificate
 from jaxcalc.engine.family.constrained import ConstrainedFamily
 from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.optimize.arguments import box, tolerances
 from jaxcalc.optimize.constraints import asks_for_nothing, checked, common_numbers, with_constraints
 
@@ -60,6 +61,8 @@ def certify(
     C. Lanczos, An iteration method for the eigenvalue problem (1950).
     """
     require_functions([fun])
+    if isinstance(x, OptimizeResult):
+        raise TypeError("x is a result, which holds more than a point: write certify(fun, result.x, ...).")
     x, args = as_floating(real_arrays("x", x)), arrays("args", as_tuple(args))
     gtol = tolerances("", None, gtol=gtol).gtol
     sides = box("", bounds, x, batch=many)

@@ -204,6 +204,8 @@ def test_bad_input():
         critical_points(jnp.sin, 0, math.nan)
     with pytest.raises(ValueError, match="no finite value"):
         critical_points(jnp.log, -2, -1)
+    with pytest.raises(TypeError, match="single number has no entries"):
+        critical_points(lambda x: x[0] ** 2, 0, 1)
     with pytest.raises(TypeError, match="complex"):
         critical_points(lambda x: x + 1j, 0, 1)
     with pytest.raises(TypeError, match="complex"):

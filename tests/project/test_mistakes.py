@@ -248,6 +248,10 @@ TypeError: b must be a real number or an array of real numbers; it is 'b'.
 ValueError: epsrel must be at least 0; it is -1.0.
 >>> jc.integrate(square, 0.0, 1.0, limit=0)
 ValueError: limit, with 0 break points, must be a whole number of at least 128, but is 0.
+>>> jc.integrate(lambda x: None, 0.0, 1.0)
+TypeError: f must return real numbers, one or an array of them; it returned None: a function without a return statement does.
+>>> jc.integrate(lambda x: [x, x], 0.0, 1.0)
+TypeError: f must return real numbers, one or an array of them; it returned a list. Of several integrands make one array by jnp.stack([...]).
 >>> jc.integrate(square, x3, x2)
 ValueError: a and b must broadcast; they have shapes (3,) and (2,).
 
@@ -282,6 +286,8 @@ TypeError: f must be a function; it is a float.
 ValueError: lower must be below upper; they are 1.0 and 0.0.
 >>> jc.critical_points(square, 0.0, math.nan)
 ValueError: lower must be below upper; they are 0.0 and nan.
+>>> jax.jit(lambda a: jc.critical_points(square, a, 2.0).x)(0.0)
+TypeError: critical_points runs on the host, because how many points there are depends on the values of lower and upper, which are not known under jax.jit, jax.vmap and jax.grad. Call it outside of them.
 >>> jc.critical_points(square, [0.0, 0.0], [1.0, 1.0])
 TypeError: lower and upper must be one number each; they have the shapes (2,) and (2,). Of several variables use all_critical_points(f, (lower, upper)).
 >>> jc.critical_points(lambda x: jnp.stack([x, x]), 0.0, 1.0)
@@ -438,6 +444,8 @@ TypeError: bounds is a pair (lower, upper) of arrays in the form of x, or a scip
 ValueError: the box is infinite, from [0. 0.] to [ 1. inf]: starts cannot be spread over it. Give a finite box, or starts of your own, drawn from a distribution that suits: starts=rng.normal(size=(1024, n)).
 >>> jc.multistart(total, [(0, 1), (0, 1), (0, 1)])
 TypeError: bounds is a pair (lower, upper) or a scipy.optimize.Bounds, not a list of length 3. For pairs (low, high), one for each variable, write bounds=(numpy.array([0, 0, 0]), numpy.array([1, 1, 1])).
+>>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=10.5)
+TypeError: starts is a number of points, a whole number such as 1024, or the starts as an array; it is 10.5.
 >>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=0)
 ValueError: starts must be a whole number of at least 1, but is 0.
 

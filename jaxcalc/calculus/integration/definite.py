@@ -145,11 +145,20 @@ def traced_integrand(f: Callable, start: Any, args: tuple[Any, ...]) -> tuple[In
     """
     traced, output = jax.make_jaxpr(f, return_shape=True)(start, *args)
     if not isinstance(output, jax.ShapeDtypeStruct) or jnp.issubdtype(output.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"f must return real numbers, one or an array of them; it returned {output}. Integrate the real and the "
-            "imaginary part of a complex function one by one."
-        )
+        raise TypeError(f"f must return real numbers, one or an array of them; it returned {_of_wrong_kind(output)}.")
     return Integrand(traced.jaxpr, jax.ShapeDtypeStruct(start.shape, start.dtype), output), traced.consts
+
+
+def _of_wrong_kind(output: Any) -> str:
+    """Returns what an integrand returned instead of real numbers, and the mend."""
+    if output is None:
+        return "None: a function without a return statement does"
+    if isinstance(output, jax.ShapeDtypeStruct):
+        return (
+            f"an array of shape {output.shape} and dtype {output.dtype}. Integrate the real and the imaginary part of "
+            "a complex function one by one"
+        )
+    return f"a {type(output).__name__}. Of several integrands make one array by jnp.stack([...])"
 
 
 def definite_integrals(

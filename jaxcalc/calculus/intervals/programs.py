@@ -242,7 +242,7 @@ def _intervals(producers: dict, breaks: list, step: tuple[Operation, ...], value
 
 
 def _stacked(step: tuple[Operation, ...], values: dict) -> tuple[list, tuple]:
-    """Returns the operands of equal operations one after the other, the last repeated up to `WIDTH`, and their axes."""
+    """Returns the operands of equal operations, one after the other, and their axes; the last fills up to `WIDTH`."""
     rows = [*step, *step[-1:] * (WIDTH - len(step))]
     operands = []
     for atoms in zip(*(operation.invars for operation in rows), strict=True):

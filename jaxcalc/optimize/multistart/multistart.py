@@ -163,6 +163,10 @@ def multistart(
             "and many=True. There are no derivatives with respect to bounds and starts."
         )
     auto = isinstance(starts, str) and one_of("starts", starts, ["auto"]) == "auto"
+    if isinstance(starts, float):
+        raise TypeError(
+            f"starts is a number of points, a whole number such as 1024, or the starts as an array; it is {starts}."
+        )
     own = None if auto or isinstance(starts, int | np.integer) else real_arrays("x0 (the starts)", starts)
     box = search_box(bounds, own)
     dtype = at_least_single(*jax.tree.leaves(box.lower))
