@@ -30,8 +30,8 @@ RELATIVE_SHARE = 0.3
 # Each component of the gradient has to have fallen to this share of its largest size on the way; without a model of f,
 # to the second share, or to 10,000 eps of the dtype if that is more.
 LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
-# A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding if
-# f has hardly fallen in this step: a long step changes true slopes, too.
+# A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
+# if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
 
 
