@@ -30,7 +30,8 @@ RELATIVE_SHARE = 0.3
 # Each component of the gradient has to have fallen to this share of its largest size on the way; without a model of f,
 # to the second share, or to 10,000 eps of the dtype if that is more.
 LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
-# A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding.
+# A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
+# if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
 
 
@@ -175,14 +176,14 @@ def _outlook(
     idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
     if not compares:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
-    declined = _has_declined(record, before.gradient, at, of_x, first)
+    declined = _has_declined(record, before, at, of_x, first)
     if at.promise is None:
         return settled & declined, spent & False
     done = spent & (at.stalled | idle) & declined
     return (settled & declined) | done, done
 
 
-def _has_declined(record: Record, old_gradient: Array, at: Iterate, size: Array, first: Array) -> Array:
+def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, first: Array) -> Array:
     """Returns where every component of the gradient is small beside its largest size on the way, (L,).
 
     In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
@@ -196,7 +197,8 @@ def _has_declined(record: Record, old_gradient: Array, at: Iterate, size: Array,
     unseen = (record.start != 0) & (steepness * jnp.abs(record.start) <= rounding)
     # What is left of a slope whose terms cancel, as by symmetry, never declines, but no two points agree about it.
     noise = steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)
-    noise &= jnp.abs(at.gradient - old_gradient) >= INCOHERENT * steepness
+    noise &= jnp.abs(at.gradient - before.gradient) >= INCOHERENT * steepness
+    noise &= before.value - at.value <= eps**0.5 * (first - at.value)
     declined = (steepness <= share * record.steepest) | unseen | noise
     has_size = (steepness == 0) | (size > 0) | (at.promise is not None)
     return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0)

@@ -30,6 +30,11 @@ class Box(NamedTuple):
         """Whether there are sides; infinite entries of a side are no bounds, but count here."""
         return self.lower is not None
 
+    @property
+    def is_closed(self) -> Array:
+        """Where every variable has two bounds that are finite, (L,); only for a box that is bounded."""
+        return jnp.all(jnp.isfinite(self.lower) & jnp.isfinite(self.upper), axis=0)
+
     def project(self, x: Array) -> Array:
         """Returns the nearest point of the box."""
         return jnp.clip(x, self.lower, self.upper) if self.is_bounded else x

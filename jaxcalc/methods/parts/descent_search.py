@@ -20,17 +20,15 @@ from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Iterate
 from jaxcalc.methods.needs import Evaluation
 from jaxcalc.methods.parts import line_search
-from jaxcalc.methods.parts.line_search import CURVATURE, SUFFICIENT_DECREASE, LineSearch
+from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch
 
 # The first step moves x by this share of its own length: a step that is too short costs the search two trials, a step
 # that is too long may leave the basin of the start.
 FIRST_STEP = 0.01
 # In a box the bounds say what is too long, and most problems with bounds end at some of them: the first step moves x by
-# more than its own length. Only for methods that learn curvature; others do not recover from a long step.
-FIRST_IN_BOX = 3.0
-# Where the bounds cut off more than a hundredth of the change of f that a first step promises, f has to fall by half of
-# the rest, as a parabola does up to its minimum. Otherwise the step ends in a corner of the box for little.
-BENT, FIRST_DECREASE = 0.99, 0.5
+# more than its own length where a side is open, and by its own length where every variable has both bounds, because a
+# longer step crosses the whole box. Only for methods that learn curvature; others do not recover from a long step.
+FIRST_IN_BOX, FIRST_IN_CLOSED_BOX = 3.0, 1.0
 # A value and a slope at a trial confirm a parabola if the mean of both slopes gives the rise up to this share of it.
 CONFIRMED = 0.25
 # Where the minimum of a confirmed parabola is nearer than this share of the trial's step, x counts as its minimum.
@@ -79,10 +77,7 @@ def move(
     at = state.iterate
     slope = box.slope(at.trial, evaluation.gradient, state.direction)
     # Where bounds bend the path, x changes by less than step length times direction.
-    change = decrease = None
-    if box.is_bounded:
-        change = box.slope(at.x, at.gradient, at.trial - at.x)
-        decrease = _decrease(state.search, at.nit, change)
+    change = box.slope(at.x, at.gradient, at.trial - at.x) if box.is_bounded else None
     search, accepted, exhausted = line_search.advance(
         state.search,
         at.value if reference is None else reference,
@@ -91,7 +86,6 @@ def move(
         change,
         curvature,
         overshoot,
-        decrease,
     )
     value = jnp.where(accepted, evaluation.value, at.value)
     x, gradient, s, y = _step(at, evaluation.gradient, accepted)
@@ -131,7 +125,7 @@ def aim(
     slope = dot(gradient, downhill)
     fresh = fresh | move.exhausted | ~(slope < 0)
     if first_step is None:
-        first_step = FIRST_IN_BOX if box.is_bounded else FIRST_STEP
+        first_step = jnp.where(box.is_closed, FIRST_IN_CLOSED_BOX, FIRST_IN_BOX) if box.is_bounded else FIRST_STEP
     # After a search that failed the first step is short: a long step was too long.
     share = jnp.where(move.exhausted, FIRST_STEP, jnp.asarray(first_step, slope.dtype))
     promise = _promise_of_model(begun, slope, step_length, at.promise)
@@ -148,13 +142,6 @@ def aim(
 def with_short_first_step(method: Any) -> Any:
     """Returns the method with the short first step, unless its caller has said how long the step is."""
     return method if method.first_step is not None else dataclasses.replace(method, first_step=FIRST_STEP)
-
-
-@kernel
-def _decrease(search: LineSearch, nit: Array, change: Array) -> Array:
-    """Returns the share of `change` by which f has to fall, (L,): more for a first step that bounds bend."""
-    bent = change > BENT * search.step_length * search.slope
-    return jnp.where((nit == 0) & bent, FIRST_DECREASE, SUFFICIENT_DECREASE)
 
 
 @kernel

@@ -65,7 +65,6 @@ def advance(
     change: Array | None = None,
     curvature: float | None = CURVATURE,
     overshoot: float | None = None,
-    decrease: Array | None = None,
 ) -> tuple[LineSearch, Array, Array]:
     """Tests the trial of a search from `start_value` by its value and slope, (L,) each.
 
@@ -78,8 +77,6 @@ def advance(
         curvature: c2; the smaller, the more exact a search. With None the value alone is tested.
         overshoot: Where given, a step with f'(t) > -overshoot f'(0) counts as too long: with c2 this makes the
             conditions the strong ones, |f'(t)| <= c2 |f'(0)|.
-        decrease: c1, (L,); by default SUFFICIENT_DECREASE. Where c1 is larger, the slope f'(t) shows sufficient
-            decrease only of a fall that rounding hides.
 
     Returns:
         The search with its next trial, whether this trial is accepted, and whether the search has been given up.
@@ -87,7 +84,7 @@ def advance(
         no step of sufficient decrease is given up.
     """
     change = search.step_length * search.slope if change is None else change
-    decreased, accepted = _wolfe_conditions(search, start_value, value, slope, change, curvature, overshoot, decrease)
+    decreased, accepted = _wolfe_conditions(search, start_value, value, slope, change, curvature, overshoot)
     accepted, back, exhausted = _end(search, start_value, decreased, accepted, value)
     return _continue(search, decreased, back, value, slope), accepted, exhausted
 
@@ -101,13 +98,10 @@ def _wolfe_conditions(
     change: Array,
     curvature: float | None,
     overshoot: float | None,
-    decrease: Array | None,
 ) -> tuple[Array, Array]:
     rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(start_value)
-    by_value = value <= start_value + (SUFFICIENT_DECREASE if decrease is None else decrease) * change
+    by_value = value <= start_value + SUFFICIENT_DECREASE * change
     by_slope = (value <= start_value + rounding) & (slope <= (2 * SUFFICIENT_DECREASE - 1) * search.slope)
-    if decrease is not None:
-        by_slope &= (decrease <= SUFFICIENT_DECREASE) | (value >= start_value - rounding)
     finite = jnp.isfinite(value) & jnp.isfinite(slope)
     decreased = finite & (by_value | by_slope)
     if overshoot is not None:

@@ -87,7 +87,8 @@ def bfgs(first_step: float | None = None) -> BFGS:
 
     Args:
         first_step: The length of the first step in lengths of x; None: 0.01, and in a box, which keeps x where it
-            belongs, 3. A short one ends in the basin of its start; most problems with bounds end at some of them.
+            belongs, 3, or 1 if every variable has both bounds. A short one ends in the basin of its start; most
+            problems with bounds end at some of them.
 
     Returns:
         The method, for `minimize(..., method=...)`.

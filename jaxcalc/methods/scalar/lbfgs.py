@@ -90,7 +90,8 @@ def lbfgs(history: int = 10, first_step: float | None = None) -> LBFGS:
     Args:
         history: How many pairs (s, y) a problem remembers, at least 1. Static: another number compiles again.
         first_step: The length of the first step in lengths of x; None: 0.01, and in a box, which keeps x where it
-            belongs, 3. A short one ends in the basin of its start; most problems with bounds end at some of them.
+            belongs, 3, or 1 if every variable has both bounds. A short one ends in the basin of its start; most
+            problems with bounds end at some of them.
 
     Returns:
         The method, for `minimize(..., method=...)`.
