@@ -144,7 +144,7 @@ def bootstrap(
     observations: int | None = None,
     lanes: int | None = None,
     **options: Any,
-) -> Any:
+) -> BootstrapResult[Any]:
     """Estimates again from resampled data, all resamples in one queue of lanes, for standard errors and intervals.
 
     A resample of m observations is m weights, how often each was drawn: all resamples share the data. Every estimate

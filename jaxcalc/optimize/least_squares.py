@@ -61,7 +61,7 @@ def least_squares(
     maxfev: int | Array | None = None,
     unconverged: str = "nan",
     **scipy: Any,
-) -> Any:
+) -> LeastSquaresResult[Any]:
     """Minimises half the sum of squares of residuals: one lane of the engine that `least_squares_many` runs.
 
         cost(x) = 1/2 sum_i w_i C^2 rho((r_i(x) / C)^2),    r(x) = fun(x, *args)
@@ -179,7 +179,7 @@ def least_squares_many(
     starts: int | None = None,
     progress: bool = False,
     **scipy: Any,
-) -> Any:
+) -> LeastSquaresResult[Any]:
     """Solves many problems of least squares at once, each to its own end: r_i(x) = fun(x, *args[i], *shared).
 
     The problems are stepped in lanes that refill, as `minimize_many` does; what is promised of each is what

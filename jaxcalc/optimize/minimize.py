@@ -87,7 +87,7 @@ def minimize(
     unconverged: str = "nan",
     callback: Callable | None = None,
     **scipy: Any,
-) -> Any:
+) -> OptimizeResult[Any]:
     """Minimises one function of one or many variables: one lane of the engine that `minimize_many` runs.
 
     Descends from x0 to an x at which the largest component of the gradient of f(x) = fun(x, *args) is at most gtol.

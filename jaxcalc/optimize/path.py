@@ -32,7 +32,7 @@ def gradient_descent(
 ) -> Path[dict[K, Array]]: ...
 @overload
 def gradient_descent(fun: Callable, x0: X, learning_rate: float | Array, steps: int, args: Any = ()) -> Path[X]: ...
-def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps: int, args: Any = ()) -> Any:
+def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps: int, args: Any = ()) -> Path[Any]:
     """Steps against the gradient a given number of times and returns the whole path.
 
     x_{k+1} = x_k - learning_rate * grad f(x_k),    f(x) = fun(x, *args)

@@ -75,7 +75,7 @@ def multistart(
     ctol: float | None = None,
     progress: bool = False,
     **scipy: Any,
-) -> Any:
+) -> Minima[Any]:
     """Finds the distinct local minima of a function in a box, the best first, and says how many it may have missed.
 
     1. *Sample*: descents from `starts` points of a scrambled Sobol sequence, in rounds of 256 in the lanes of

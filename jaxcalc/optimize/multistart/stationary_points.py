@@ -100,7 +100,7 @@ def all_critical_points(
     method: "str | Method | optax.GradientTransformation" = "trust_region",
     gtol: float | None = None,
     maxiter: int | None = None,
-) -> Any:
+) -> CriticalSet[Any]:
     """Finds points of a box where the gradient of fun(x, *args) is zero, by sampling, so that some may be missed.
 
     Minima, maxima and saddles of any index are looked for, and their number is compared with what the boundary of the
