@@ -132,7 +132,7 @@ def aim(
     slope, step_length, promise = only_where(
         begun & fresh,
         lambda: _along_gradient(move.accepted, at, gradient, D, share),
-        (slope, jnp.broadcast_to(step_length, slope.shape), promise),
+        (slope, jnp.broadcast_to(jnp.asarray(step_length, slope.dtype), slope.shape), promise),
     )
     search = line_search.begin(move.search, begun, at.value, slope, step_length)
     direction, trial = _next_trial(at.x, gradient, D, downhill, direction, search.step_length, begun, fresh)
