@@ -13,6 +13,7 @@ from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxcalc.core.platform import recomputes_cheap_operations
+from jaxcalc.core.shards import varying_axes, varying_over
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,6 +83,7 @@ def only_where(asked: Array, compute: Callable[[], T], otherwise: T) -> T:
         compute: Returns a pytree of arrays with lanes last.
         otherwise: A pytree of the same form.
     """
+    otherwise = varying_over(varying_axes(asked), otherwise)
 
     def selected() -> T:
         return jax.tree.map(lambda new, old: jnp.where(asked, new, old), compute(), otherwise)
