@@ -20,7 +20,7 @@ from jaxcalc.methods.lane_algebra import dot
 from jaxcalc.methods.method import Iterate
 from jaxcalc.methods.needs import Evaluation
 from jaxcalc.methods.parts import line_search
-from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch
+from jaxcalc.methods.parts.line_search import CURVATURE, LineSearch, Tested
 
 # The first step moves x by this share of its own length: a step that is too short costs the search two trials, a step
 # that is too long may leave the basin of the start.
@@ -39,7 +39,8 @@ class Move(NamedTuple):
     """What became of a trial."""
 
     iterate: Iterate  # x, value, gradient, nit and promise after the trial; `trial` and `stalled` are those before
-    search: LineSearch
+    search: LineSearch  # before the trial
+    tested: Tested
     accepted: Array  # (L,) the trial is the new x
     exhausted: Array  # (L,) the search has been given up
     s: Array  # (n, L) the step just taken, zero where there is none
@@ -70,15 +71,15 @@ def move(
         state: The method's state.
         evaluation: Of the state's trial.
         box: The bounds.
-        curvature: As in `line_search.advance`; with overshoot.
-        overshoot: As in `line_search.advance`.
+        curvature: As in `line_search.judge`; with overshoot.
+        overshoot: As in `line_search.judge`.
         reference: The value, (L,), that the trial's value is compared with; by default the value at x.
     """
     at = state.iterate
     slope = box.slope(at.trial, evaluation.gradient, state.direction)
     # Where bounds bend the path, x changes by less than step length times direction.
     change = box.slope(at.x, at.gradient, at.trial - at.x) if box.is_bounded else None
-    search, accepted, exhausted = line_search.advance(
+    tested, accepted, exhausted = line_search.judge(
         state.search,
         at.value if reference is None else reference,
         evaluation.value,
@@ -94,7 +95,7 @@ def move(
         y = jnp.where((state.direction == 0) | ~jnp.isfinite(y), 0, y)
     promise = _promise_along(state.search, state.fresh & ~accepted, at.value, evaluation.value, slope, at.promise)
     iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted, promise=promise)
-    return Move(iterate, search, accepted, exhausted, s, y)
+    return Move(iterate, state.search, tested, accepted, exhausted, s, y)
 
 
 def aim(
@@ -134,7 +135,7 @@ def aim(
         lambda: _along_gradient(move.accepted, at, gradient, D, share),
         (slope, jnp.broadcast_to(jnp.asarray(step_length, slope.dtype), slope.shape), promise),
     )
-    search = line_search.begin(move.search, begun, at.value, slope, step_length)
+    search = line_search.following(move.search, move.tested, begun, at.value, slope, step_length)
     direction, trial = _next_trial(at.x, gradient, D, downhill, direction, search.step_length, begun, fresh)
     return Aim(box.project(trial), direction, search, fresh, promise)
 

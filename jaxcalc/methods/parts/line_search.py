@@ -50,14 +50,16 @@ def at_rest(like: Array) -> LineSearch:
     return LineSearch(zero, zero, zero, zero, zero, jnp.full_like(like, jnp.inf), zero.astype(jnp.int32))
 
 
-@kernel
-def begin(search: LineSearch, begun: Array, value: Array, slope: Array, step_length: Array) -> LineSearch:
-    """Returns a new search from this value and slope, whose first trial is `step_length`, where `begun` holds."""
-    new = (slope, step_length, 0, value, slope, jnp.inf, 0)
-    return LineSearch(*(jnp.where(begun, entry, old) for entry, old in zip(new, search, strict=True)))
+class Tested(NamedTuple):
+    """What a trial has shown, (L,) each."""
+
+    decreased: Array  # f sufficiently, and the step is not too long
+    back: Array  # the search goes back to `low`
+    value: Array  # f(t)
+    slope: Array  # f'(t)
 
 
-def advance(
+def judge(
     search: LineSearch,
     start_value: Array,
     value: Array,
@@ -65,7 +67,7 @@ def advance(
     change: Array | None = None,
     curvature: float | None = CURVATURE,
     overshoot: float | None = None,
-) -> tuple[LineSearch, Array, Array]:
+) -> tuple[Tested, Array, Array]:
     """Tests the trial of a search from `start_value` by its value and slope, (L,) each.
 
     Args:
@@ -79,14 +81,14 @@ def advance(
             conditions the strong ones, |f'(t)| <= c2 |f'(0)|.
 
     Returns:
-        The search with its next trial, whether this trial is accepted, and whether the search has been given up.
+        What the trial has shown, whether it is accepted, and whether the search has been given up.
         A search whose trials or bracket run out accepts the best step that it knows, `low`; only a search that knows
         no step of sufficient decrease is given up.
     """
     change = search.step_length * search.slope if change is None else change
     decreased, accepted = _wolfe_conditions(search, start_value, value, slope, change, curvature, overshoot)
     accepted, back, exhausted = _end(search, start_value, decreased, accepted, value)
-    return _continue(search, decreased, back, value, slope), accepted, exhausted
+    return Tested(decreased, back, value, slope), accepted, exhausted
 
 
 @kernel
@@ -127,30 +129,46 @@ def _end(
 
 
 @kernel
-def _continue(search: LineSearch, decreased: Array, back: Array, value: Array, slope: Array) -> LineSearch:
-    t = search.step_length
+def following(
+    search: LineSearch, tested: Tested, begun: Array, start_value: Array, start_slope: Array, step_length: Array
+) -> LineSearch:
+    """Returns the searches with their next trials: where `begun` holds, new ones.
+
+    Args:
+        search: The searches whose trials were tested.
+        tested: What these trials have shown.
+        begun: Where a new search begins, (L,).
+        start_value: f(0) of the new searches, (L,).
+        start_slope: f'(0) of the new searches, (L,).
+        step_length: Their first trial, (L,).
+    """
+    t, decreased = search.step_length, tested.decreased
     low, high = jnp.where(decreased, t, search.low), jnp.where(decreased, search.high, t)
     width = jnp.where(jnp.isinf(high), EXPANSION * t, high - low)
-    guess = _interpolate(search, decreased, value, slope)
+    guess = _interpolate(search, tested)
     # A slope that falls towards a step known to be too long gives no useful guess: take the middle of the bracket.
     guess = jnp.where(jnp.isnan(guess) | (decreased & (guess >= high)), low + 0.5 * width, guess)
-    return LineSearch(
+    inside = jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width)
+    going_on = LineSearch(
         search.slope,
-        jnp.where(back, low, jnp.clip(guess, low + MARGIN * width, low + (1 - MARGIN) * width)),
+        jnp.where(tested.back, low, inside),
         low,
-        jnp.where(decreased, value, search.low_value),
-        jnp.where(decreased, slope, search.low_slope),
+        jnp.where(decreased, tested.value, search.low_value),
+        jnp.where(decreased, tested.slope, search.low_slope),
         high,
-        jnp.where(back, AT_LOW, search.trials + 1),
+        jnp.where(tested.back, AT_LOW, search.trials + 1),
     )
+    new = (start_slope, step_length, 0, start_value, start_slope, jnp.inf, 0)
+    return LineSearch(*(jnp.where(begun, entry, old) for entry, old in zip(new, going_on, strict=True)))
 
 
-def _interpolate(search: LineSearch, decreased: Array, value: Array, slope: Array) -> Array:
+def _interpolate(search: LineSearch, tested: Tested) -> Array:
     """Returns the estimated minimiser of f along the direction, from values and slopes at `low` and t.
 
     After a step that is too long: the minimiser of the cubic through both, NaN where an entry is not finite. After a
     step that is too short: the zero of the line through both slopes, infinite where the slope does not rise.
     """
+    decreased, _, value, slope = tested
     reach, rise = search.step_length - search.low, slope - search.low_slope
     theta = 3 * (search.low_value - value) / reach + search.low_slope + slope
     scale = jnp.maximum(jnp.abs(theta), jnp.maximum(jnp.abs(slope), jnp.abs(search.low_slope)))
