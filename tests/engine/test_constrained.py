@@ -160,3 +160,27 @@ def test_single_precision():
     result = jc.minimize_many(cost, start, args, constraints=SIDES, bounds=(low, high), lanes=16)
     assert result.success.mean() >= 0.97
     assert result.constraint_violation[result.success].max() <= 1e-3
+
+
+def test_starts_where_constraints_have_no_slope():
+    # At zero each violation is stationary, and largest or a saddle; it is lower nearby.
+    def constraint(x, which):
+        branches = [
+            lambda x: x @ x - 1,
+            lambda x: x[0] * x[1] - 1,
+            lambda x: jnp.cos(x[0]) + jnp.cos(x[1]),
+            lambda x: x @ x + 1,
+        ]
+        return jax.lax.switch(which, branches, x)
+
+    result = jc.minimize_many(
+        lambda x, which: x[0] ** 2 + 2 * x[1] ** 2,
+        np.zeros((4, 2)),
+        (np.arange(4),),
+        constraints={"type": "eq", "fun": constraint},
+    )
+    status = np.asarray(result.status).tolist()
+    assert status == [jc.Status.SUCCESS] * 3 + [jc.Status.INFEASIBLE]
+    np.testing.assert_allclose(result.fun[:2], [1, 2 * np.sqrt(2)], rtol=1e-5)
+    violations = [abs(float(constraint(result.x[k], k))) for k in range(3)]
+    assert max(violations) <= 1e-7

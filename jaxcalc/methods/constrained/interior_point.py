@@ -58,6 +58,8 @@ RETURN_PUSH, MARGIN, MOST_MARGIN, MOST_DUAL = 1e-4, 0.1, 1e-2, 1e3
 # The most times that mu falls at one point.
 MOST_FALLS = 5
 MOST_RESTORATIONS = 8
+# Multipliers beyond this, of constraints whose gradients are at most MOST_GRADIENT, are estimated anew.
+MOST_MULTIPLIER = 1e12
 # A step is hundreds of operations; on matrices of fewer numbers than this, of all lanes, most of the time goes into
 # starting them. Measured on a CPU: of 4 variables 512 lanes are best, of 10 variables 64 to 128.
 SMALL_MATRICES = 12_288
@@ -210,7 +212,11 @@ class InteriorPoint(Method):
         goes_on = accepted & ~restoring | fresh.slack_only
         memory, lost = _settled(memory, goes_on, fresh.worst, box, sides, numbers)
         wanted = goes_on & ~lost & ~iterate.stalled & ~memory.unbounded
-        memory, stuck = _directed(memory, trial, goes_on, wanted, judgement, sides, numbers)
+        memory, unknown, stuck = _directed(memory, trial, goes_on, wanted, judgement, sides, numbers)
+        # Where no Newton step exists, as at a start where constraints have no slope, the violation alone has a way.
+        begins = unknown & (memory.violation > numbers.restorable) & (memory.restoration.count < MOST_RESTORATIONS)
+        memory, fresh, goes_on = _restoring(memory, begins), fresh.entering(begins), goes_on & ~begins
+        stuck |= unknown & ~begins
         # A problem can go no further from a start, or from the end of a restoration, that cannot be evaluated.
         stalled = at.stalled | lost | stuck | fresh.given_up | ((start | returning) & ~finite)
         descends = goes_on | judgement.corrects | judgement.cut
@@ -297,6 +303,10 @@ class _Fresh(NamedTuple):
         """Where slacks and multipliers begin afresh."""
         return self.slack_only | self.leaves
 
+    def entering(self, where: Array) -> "_Fresh":
+        """Returns this with restorations that begin where `where` holds, (L,)."""
+        return self._replace(entered=self.entered | where)
+
 
 def _with_fresh_slacks(
     memory: Memory, judgement: descent.Judgement, restoring: Array, restored: Array, radius: Array, sides: Sides,
@@ -334,6 +344,20 @@ def _with_fresh_slacks(
     return memory, _Fresh(slack_only, entered, restoring & ~leaves, leaves, fails & hopeless, worst)
 
 
+def _restoring(memory: Memory, where: Array) -> Memory:
+    """Returns the memory with restorations that begin at x where `where` holds, (L,)."""
+    point, old = memory.point, memory.restoration
+    own = old._replace(
+        radius=jnp.where(where, jnp.maximum(1, max_norm(point.x)), old.radius),
+        entry=jnp.where(where, memory.violation, old.entry),
+        count=old.count + where,
+        margin=jnp.where(where, jnp.minimum(MOST_MARGIN, MARGIN * memory.mu), old.margin),
+    )
+    pairs = memory.filter.with_pair(memory.violation, memory.merit, where)
+    point = point._replace(hessian=jnp.where(where, 0, point.hessian))
+    return memory._replace(point=point, restoration=own, filter=pairs)
+
+
 def _with_duals(
     memory: Memory, judgement: descent.Judgement, start: Array, returning: Array, afresh: Array, sides: Sides,
     numbers: Numbers,
@@ -350,7 +374,9 @@ def _with_duals(
         jnp.minimum(memory.mu / (point.slack - least), MOST_DUAL),
     )
     duals = chosen([(start, first), (afresh, capped), (judgement.accepted, judgement.duals)], old)
-    estimated = start | afresh
+    # A step along constraints whose slopes vanish leaves multipliers that mean nothing.
+    senseless = judgement.accepted & ~(max_norm(duals.y) <= MOST_MULTIPLIER)
+    estimated = start | afresh | senseless
     y = least_squares_multipliers(point, duals, sides, estimated)
     duals = duals._replace(y=jnp.where(estimated, y, duals.y))
     safe = safeguarded(duals, point.x, point.slack, memory.mu, least, sides)
@@ -427,8 +453,8 @@ def _barrier_parameter(memory: Memory, at: Errors, numbers: Numbers) -> tuple[Ar
 def _directed(
     memory: Memory, trial: Point, goes_on: Array, wanted: Array, judgement: descent.Judgement, sides: Sides,
     numbers: Numbers,
-) -> tuple[Memory, Array]:  # fmt: skip
-    """Returns the memory with the next step, and where there is none.
+) -> tuple[Memory, Array, Array]:  # fmt: skip
+    """Returns the memory with the next step, where there is none, and where it has been too short again, (L,) each.
 
     The step is Newton's where the barrier problem goes on and where corrections have failed, then half as long; a
     corrected one where the trial asks for it; and else the step before, cut.
@@ -443,7 +469,7 @@ def _directed(
     step, known = newton_step(point, residual, memory.duals, memory.mu, least, sides, memory.shift, wanted, numbers)
     moved = jnp.maximum(max_norm(step.x / (1 + jnp.abs(point.x))), max_norm(step.slack / (1 + jnp.abs(point.slack))))
     tiny = (moved < 10 * numbers.eps) & (memory.violation < 1e-4)
-    stuck = goes_on & (~known | (tiny & (memory.tiny >= 1)))
+    stuck = goes_on & tiny & (memory.tiny >= 1)
     corrects = judgement.corrects & known & (~first | (step.length >= descent.CORRECTED_LENGTH * old.length))
     shorter = judgement.cut | (judgement.corrects & ~corrects)
     cut = old._replace(length=jnp.where(shorter, judgement.length, old.length))
@@ -457,7 +483,7 @@ def _directed(
         corrected_violation=violation_sum(trial.constraints, trial.slack),
         corrections=jnp.where(corrects, memory.corrections + 1, 0),
     )
-    return memory, stuck
+    return memory, goes_on & ~known, stuck
 
 
 def _aimed(
@@ -465,7 +491,7 @@ def _aimed(
 ) -> InteriorPointState:
     """Returns the state with the next trial, and where no trial makes sense, the word that the problem has ended."""
     point, step, in_restoration = memory.point, memory.step, fresh.entered | fresh.stays
-    aim = restoration.aimed(point, memory.restoration, box, in_restoration, numbers)
+    aim = restoration.aimed(point, memory.restoration, box, in_restoration, fresh.entered, numbers)
     trial = sides.inside(point.x + step.length * step.x, 4 * numbers.eps, 0.25)
     back = sides.inside(point.x, RETURN_PUSH, RETURN_PUSH)
     y = memory.duals.y + step.length * step.duals.y

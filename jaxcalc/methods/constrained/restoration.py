@@ -4,7 +4,9 @@
 
 by a trust region, whose model has the exact Hessian J'J + sum r_j c_j'': that of the Lagrangian with sigma = 0 and
 lambda = -r, which the same evaluation gives. A stationary point of it that violates a constraint is the end of an
-infeasible problem.
+infeasible problem, unless the violation has negative curvature there, as at the centre of a circle that x should lie
+on: then the next trial follows it. A restoration that begins at a stationary point evaluates it once more, because the
+Hessian there is not known yet.
 """
 
 from typing import NamedTuple
@@ -13,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import kernel, only_where
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.constrained.barrier import Numbers, Point
 from jaxcalc.methods.constrained.linear_algebra import Factor, add_weighted_squares, transposed_product
@@ -25,13 +27,17 @@ ACCEPTED, POOR, GOOD, GROWTH = 1e-4, 0.25, 0.75, 3.0
 FIRST_SHIFT, SHIFT_GROWTH, MOST_SHIFTS = 1e-4, 3.0, 40
 # The Newton step is taken where the model falls by this share of what it does along -g.
 NEWTON_SHARE = 0.3
+# Steps of the power method that looks for negative curvature, which finds 1e-2 of the largest curvature and more.
+TURNS = 100
+# The prediction of a trial that only looks at x once more.
+LOOKS = -1.0
 
 
 class Restoration(NamedTuple):
     """What a restoration remembers, (L,) each."""
 
     radius: Array
-    predicted: Array  # the fall of |r|^2 / 2 that the model promises
+    predicted: Array  # the fall of |r|^2 / 2 that the model promises; LOOKS where the trial is x itself
     square: Array  # |r|^2 / 2 at x
     entry: Array  # the violation at which it began
     count: Array  # restorations in a row
@@ -63,22 +69,26 @@ def judged(state: Restoration, x: Array, trial: Point, finite: Array) -> tuple[A
 @kernel
 def _judged(state: Restoration, double: Array, step: Array, finite: Array) -> tuple[Array, Array]:
     ratio = (state.square - 0.5 * double) / jnp.maximum(state.predicted, jnp.finfo(double.dtype).tiny)
-    accepted = finite & (ratio > ACCEPTED)
+    looks = state.predicted == LOOKS
+    accepted = finite & (looks | (ratio > ACCEPTED))
     grown = jnp.where(ratio > GOOD, jnp.maximum(state.radius, GROWTH * step), state.radius)
-    kept = jnp.where(ratio < POOR, 0.5 * step, grown)
+    kept = jnp.where(looks, state.radius, jnp.where(ratio < POOR, 0.5 * step, grown))
     return accepted, jnp.where(accepted, kept, 0.25 * jnp.minimum(step, state.radius))
 
 
-def aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
+def aimed(at: Point, state: Restoration, box: Box, wanted: Array, begins: Array, numbers: Numbers) -> Aim:
     """Returns the next trial from a point whose Hessian is that of sum r_j c_j; it has no meaning where not `wanted`.
 
-    Most steps are none of a restoration in any lane, and then nothing is computed.
+    Where the restoration `begins` the Hessian is not known and stands for zero. Most steps are none of a restoration in
+    any lane, and then nothing is computed.
     """
     none = Aim(at.x, jnp.zeros_like(at.constraints), at.value, at.value, jnp.zeros_like(wanted))
-    return jax.lax.cond(jnp.any(wanted), lambda _: _aimed(at, state, box, wanted, numbers), lambda _: none, None)
+    return jax.lax.cond(
+        jnp.any(wanted), lambda _: _aimed(at, state, box, wanted, begins, numbers), lambda _: none, None
+    )
 
 
-def _aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numbers) -> Aim:
+def _aimed(at: Point, state: Restoration, box: Box, wanted: Array, begins: Array, numbers: Numbers) -> Aim:
     x = at.x
     r = violations(at.constraints, len(at.slack), state.margin)
     # A row of an inequality that holds has no part.
@@ -87,31 +97,71 @@ def _aimed(at: Point, state: Restoration, box: Box, wanted: Array, numbers: Numb
     g = transposed_product(at.jacobian, r)
     model = add_weighted_squares(at.hessian, at.jacobian, broken)
     lower, upper = box if box.is_bounded else (jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf))
-    reduced, norm, matrix, square, stationary = _reduced(
+    reduced, norm, matrix, square, level, smallest = _reduced(
         x, g, r, model, lower, upper, state.radius, numbers.eps, numbers.tolerance
     )
+    stationary = level | smallest
     newton, found = _inside(matrix, -reduced / norm, state.radius, wanted & ~stationary, numbers.shave)
     Bg = symmetric_matvec(model, reduced)
     first = jnp.clip(x + newton, lower, upper) - x
     trial, predicted = _better(x, g, reduced, Bg, first, symmetric_matvec(model, first), model, state.radius, found,
                                lower, upper)  # fmt: skip
-    return Aim(trial, -r, predicted, square, stationary)
+    asked = level & ~smallest & ~begins & wanted
+    trial, predicted, bent = only_where(
+        asked, lambda: _along_curvature(x, g, matrix, model, state.radius, lower, upper), (trial, predicted, ~asked)
+    )
+    looks = level & ~smallest & begins
+    trial, predicted = jnp.where(looks, x, trial), jnp.where(looks, LOOKS, predicted)
+    return Aim(trial, -r, predicted, square, stationary & ~looks & ~(asked & bent))
+
+
+def _along_curvature(
+    x: Array, g: Array, matrix: Array, model: Array, radius: Array, lower: Array, upper: Array
+) -> tuple[Array, Array, Array]:
+    """Returns a trial along negative curvature, the fall of the model there, and whether there is any, (L,).
+
+    Args:
+        x: A stationary point, (n, L).
+        g: The gradient there.
+        matrix: The model on the free variables, its eigenvalues at most 1 in size.
+        model: The model, (n, n, L).
+        radius: The largest component of the step.
+        lower: The bounds.
+        upper: See lower.
+    """
+    eps = jnp.finfo(x.dtype).eps
+    start = jnp.cos(jnp.arange(1, len(x) + 1, dtype=x.dtype))[:, None] + jnp.zeros_like(x)
+
+    def turn(_, v: Array) -> Array:
+        v = v - symmetric_matvec(matrix, v)
+        return v / jnp.maximum(max_norm(v), jnp.finfo(v.dtype).tiny)
+
+    v = jax.lax.fori_loop(0, TURNS, turn, start)
+    bent = dot(v, symmetric_matvec(matrix, v)) < -(eps**0.5) * dot(v, v)
+    steps = [jnp.clip(x + sign * radius * v, lower, upper) - x for sign in (1, -1)]
+    falls = [-dot(step, g + 0.5 * symmetric_matvec(model, step)) for step in steps]
+    first = falls[0] >= falls[1]
+    fall = jnp.where(first, *falls)
+    return x + jnp.where(first, *steps), fall, bent & (fall > 0)
 
 
 @kernel
 def _reduced(
     x: Array, g: Array, r: Array, model: Array, lower: Array, upper: Array, radius: Array, eps: float, tolerance: float
 ) -> tuple[Array, ...]:
-    """Returns the free variables' gradient, the model's norm, the model in that unit, |r|^2 / 2, where it is least."""
+    """Returns the free variables' gradient, the model's norm, the model in that unit, |r|^2 / 2; where it is level.
+
+    Last, where the region has become as small as rounding.
+    """
     square, size = 0.5 * jnp.sum(r * r, axis=0), max_norm(x)
     projected = max_norm(x - jnp.clip(x - g, lower, upper))
-    stationary = projected <= tolerance * jnp.maximum(1e-3, jnp.sqrt(2 * square))
-    stationary |= radius < 500 * eps * jnp.maximum(1, size)
+    level = projected <= tolerance * jnp.maximum(1e-3, jnp.sqrt(2 * square))
+    smallest = radius < 500 * eps * jnp.maximum(1, size)
     free = ~(((x <= lower) & (g >= 0)) | ((x >= upper) & (g <= 0)))
     norm = jnp.maximum(max_norm(jnp.sum(jnp.abs(model), axis=1)), 1e-12)
     eye = jnp.eye(len(g), dtype=g.dtype)[:, :, None]
     matrix = jnp.where(free[:, None] & free[None], model / norm, eye)
-    return jnp.where(free, g, 0), norm, matrix, square, stationary
+    return jnp.where(free, g, 0), norm, matrix, square, level, smallest
 
 
 @kernel
