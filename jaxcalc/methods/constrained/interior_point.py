@@ -315,7 +315,7 @@ def _with_fresh_slacks(
     """Decides about lanes whose steps have failed and those in a restoration: slacks are reset where that helps."""
     point, old, fails = memory.point, memory.restoration, judgement.fails
     equalities = len(point.constraints) - len(point.slack)
-    margin = jnp.where(fails, jnp.minimum(MOST_MARGIN, MARGIN * memory.mu), old.margin)
+    margin = jnp.where(fails, _margin(memory.mu), old.margin)
     slack = jnp.maximum(point.constraints[equalities:], margin)
     x = jnp.where(restoring, sides.inside(point.x, RETURN_PUSH, RETURN_PUSH), point.x)
     violation = violation_sum(point.constraints, slack)
@@ -329,14 +329,10 @@ def _with_fresh_slacks(
     better = (violation <= needed) & pairs.accepts(violation, reached)
     slack_only, leaves = tried & better, restored & (better | (worst <= 0.1 * numbers.infeasible))
     entered = tried & ~better
-    own = Restoration(
-        radius=jnp.where(entered, jnp.maximum(1, max_norm(point.x)), jnp.where(restoring, radius, old.radius)),
-        predicted=old.predicted,
-        square=old.square,
-        entry=jnp.where(entered, memory.violation, old.entry),
-        count=jnp.where(judgement.accepted, 0, old.count + tried),
-        margin=margin,
+    own = restoration.begun(old, entered, point.x, memory.violation)._replace(
+        count=jnp.where(judgement.accepted, 0, old.count + tried), margin=margin
     )
+    own = own._replace(radius=jnp.where(restoring, radius, own.radius))
     shift = jnp.minimum(descent.MOST_MEMORY, jnp.maximum(descent.MEMORY_GROWTH * memory.shift, RESTORED_SHIFT))
     fresh = slack_only | leaves
     point = point._replace(slack=jnp.where(fresh, slack, point.slack), hessian=jnp.where(entered, 0, point.hessian))
@@ -344,14 +340,16 @@ def _with_fresh_slacks(
     return memory, _Fresh(slack_only, entered, restoring & ~leaves, leaves, fails & hopeless, worst)
 
 
+def _margin(mu: Array) -> Array:
+    """Returns how far inside inequalities a restoration that begins is to end, (L,)."""
+    return jnp.minimum(MOST_MARGIN, MARGIN * mu)
+
+
 def _restoring(memory: Memory, where: Array) -> Memory:
     """Returns the memory with restorations that begin at x where `where` holds, (L,)."""
     point, old = memory.point, memory.restoration
-    own = old._replace(
-        radius=jnp.where(where, jnp.maximum(1, max_norm(point.x)), old.radius),
-        entry=jnp.where(where, memory.violation, old.entry),
-        count=old.count + where,
-        margin=jnp.where(where, jnp.minimum(MOST_MARGIN, MARGIN * memory.mu), old.margin),
+    own = restoration.begun(old, where, point.x, memory.violation)._replace(
+        count=old.count + where, margin=jnp.where(where, _margin(memory.mu), old.margin)
     )
     pairs = memory.filter.with_pair(memory.violation, memory.merit, where)
     point = point._replace(hessian=jnp.where(where, 0, point.hessian))

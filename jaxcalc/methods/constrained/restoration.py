@@ -54,6 +54,14 @@ class Aim(NamedTuple):
     stationary: Array  # (L,) no step lowers the violation
 
 
+def begun(state: Restoration, where: Array, x: Array, violation: Array) -> Restoration:
+    """Returns the state with the region and the violation of restorations that begin at x where `where` holds, (L,)."""
+    return state._replace(
+        radius=jnp.where(where, jnp.maximum(1, max_norm(x)), state.radius),
+        entry=jnp.where(where, violation, state.entry),
+    )
+
+
 def violations(constraints: Array, slacks: int, margin: Array) -> Array:
     """Returns r, (m, L)."""
     equalities = len(constraints) - slacks
