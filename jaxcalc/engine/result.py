@@ -220,8 +220,8 @@ class OptimizeResult(Generic[X]):
 
     def _lacks(self, name: str) -> str:
         """Returns what an error says where there is no field of this name."""
-        hint = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
-        return f"a result has no {name!r}{hint}; it has {', '.join(self._names())}."
+        hint = f" Here {ELSEWHERE[name]}." if name in ELSEWHERE else ""
+        return f"a result has no {name!r}; it has {', '.join(self._names())}.{hint}"
 
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self)]

@@ -704,15 +704,15 @@ TypeError: this is the result of one problem, which has no length; minimize_many
 RuntimeError: 1 of 1 problems did not succeed:
 maxiter was reached
 >>> found['hess']
-KeyError: "a result has no 'hess': hessian(fun)(result.x) computes it; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed."
+KeyError: "a result has no 'hess'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here hessian(fun)(result.x) computes it."
 >>> found[0]
 TypeError: this is the result of one problem, which has no length; minimize_many returns batches. Its fields have names: result.x, result.fun.
 >>> jax.jit(lambda r: r.message)(found)
 TypeError: message needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. Return the result from the transformed function and ask there; inside, use its codes, such as status or kind.
 >>> found.hess_inv
-AttributeError: a result has no 'hess_inv': standard_errors(result, fun, args) holds a covariance; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed.
+AttributeError: a result has no 'hess_inv'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here standard_errors(result, fun, args) holds a covariance.
 >>> found.njev
-AttributeError: a result has no 'njev': nfev counts evaluations of value and gradient together; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed.
+AttributeError: a result has no 'njev'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here nfev counts evaluations of value and gradient together.
 """
 
 
