@@ -33,6 +33,8 @@ LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
 # A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
 # if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
+# Noise of f, seen in short steps, tells where a stalled method has arrived if it is at most so many eps of the fall.
+NOISIEST = 10_000
 
 
 class Record(NamedTuple):
@@ -40,11 +42,12 @@ class Record(NamedTuple):
 
     start: Array  # (n, L)
     steepest: Array  # (n, L) the largest size so far of each component of the free variables' gradient
+    noise: Array  # (L,) of f: what the slopes left unexplained of its last change that was mostly unexplained
 
     @classmethod
     def of(cls, family: Family, x0: Array) -> "Record | None":
         """Returns the record of lanes that are about to start at x0, (n, L); None where no gradient is tested."""
-        return cls(x0, jnp.zeros_like(x0)) if family.is_judged_by_gradient else None
+        return cls(x0, jnp.zeros_like(x0), jnp.zeros_like(x0[0])) if family.is_judged_by_gradient else None
 
     def after(self, x: Array, gradient: Array, box: Box) -> "Record":
         """Returns the record after a step to x, where f has this gradient."""
@@ -105,16 +108,16 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     first = jnp.where(at_start, evaluation.value, lane.first)
     if lane.record is not None:
         lane = lane._replace(record=lane.record.after(new.x, new.gradient, lane.box))
-    decided = _decided(family, method, lane, first, old, after)
+    decided, record = _decided(family, method, lane, first, evaluation, old, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
-    return Outcome(status, at_trial, moved | at_trial, first, floor, lane.record)
+    return Outcome(status, at_trial, moved | at_trial, first, floor, record)
 
 
 def _decided(
-    family: Family, method: Method, lane: Lane, first: Array, old: Iterate, state: Any
-) -> list[tuple[int, Array]]:
-    """Returns the codes that the family and the method's promise decide, and where each holds.
+    family: Family, method: Method, lane: Lane, first: Array, evaluation: Evaluation, old: Iterate, state: Any
+) -> tuple[list[tuple[int, Array]], Record | None]:
+    """Returns the codes that the family and the method's promise decide and where each holds, and the lane's record.
 
     There is no success where x is about to be left along negative curvature.
 
@@ -123,6 +126,7 @@ def _decided(
         method: As in `outcome`.
         lane: As in `outcome`.
         first: The value at the start, (L,).
+        evaluation: As in `outcome`.
         old: Where the method stood before the step.
         state: The method's state after the step.
     """
@@ -134,22 +138,53 @@ def _decided(
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise
-    if lane.record is not None:
-        record, yes = lane.record, at.nit == at.nit
+    record = lane.record
+    if record is not None:
+        known, yes = record, at.nit == at.nit
 
-        def outlook() -> tuple[Array, Array]:
+        def outlook() -> tuple[Array, Array, Array]:
+            noise = _noise(lane.box, old, evaluation, at.nit == old.nit, first, known.noise)
             before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
-            return _outlook(method, record, first, before, free, share)
+            return *_outlook(method, known._replace(noise=noise), first, before, free, share), noise
 
         # Where the caller has given gtol it decides alone.
-        settled, spent = only_where(share < jnp.inf, outlook, (yes, ~yes))
+        settled, spent, noise = only_where(share < jnp.inf, outlook, (yes, ~yes, known.noise))
+        record = known._replace(noise=noise)
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
         # Once the method has stalled along the negative curvature, only the gradient can decide about x.
         going = negative & ~at.stalled
         decided = [(status, holds & ~going if status.is_success else holds) for status, holds in decided]
-    return [(int(status), holds) for status, holds in decided]
+    return [(int(status), holds) for status, holds in decided], record
+
+
+def _noise(box: Box, old: Iterate, evaluation: Evaluation, refused: Array, first: Array, known: Array) -> Array:
+    """Returns the noise of f, (L,): a small change of f along a step of which its slopes explain less than half.
+
+    Of a smooth f the trapezoidal rule leaves a share of the change that vanishes with the step, and a method shortens
+    its steps before it stalls. Noise, as a sum of terms that cancel or a factorisation of an ill-conditioned matrix
+    has, stays (Moré and Wild 2011).
+
+    Args:
+        box: The bounds.
+        old: Where the method stood before the step.
+        evaluation: As in `outcome`.
+        refused: Where the method has not moved to the trial, (L,).
+        first: The value at the start, (L,).
+        known: The noise so far, (L,), which stays where the step shows none.
+    """
+    change = evaluation.value - old.value
+    small = jnp.abs(change) <= NOISIEST * jnp.finfo(change.dtype).eps * (first - old.value)
+
+    def unexplained() -> Array:
+        step = old.trial - old.x
+        slopes = box.slope(old.x, old.gradient, step), box.slope(old.trial, evaluation.gradient, step)
+        left = jnp.abs(change - 0.5 * (slopes[0] + slopes[1]))
+        seen = (left > jnp.abs(slopes[0]) + jnp.abs(slopes[1])) & jnp.isfinite(left)
+        return jnp.where(seen, left, known)
+
+    return only_where(refused & small, unexplained, known)
 
 
 def _outlook(
@@ -176,15 +211,21 @@ def _outlook(
     idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
     if not compares:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
-    declined = _has_declined(record, before, at, of_x, first)
+    loud = jnp.where(record.noise <= NOISIEST * jnp.finfo(fall.dtype).eps * (first - at.value), record.noise, 0)
+    declined, in_noise = _has_declined(record, before, at, of_x, first, loud)
     if at.promise is None:
         return settled & declined, spent & False
-    done = spent & (at.stalled | idle) & declined
+    done = (spent & (at.stalled | idle) & declined) | (at.stalled & (promise <= loud) & in_noise)
     return (settled & declined) | done, done
 
 
-def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, first: Array) -> Array:
+def _has_declined(
+    record: Record, before: Iterate, at: Iterate, size: Array, first: Array, loud: Array
+) -> tuple[Array, Array]:
     """Returns where every component of the gradient is small beside its largest size on the way, (L,).
+
+    The second answer is for a value that has this noise, `loud`, which hides a gradient of the root of its share of the
+    fall: near a minimum the gradient grows with the distance, and the fall with the distance squared.
 
     In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
     variable that has hardly moved, because the steps are too short for its unit, shows by a g_i that is what it was.
@@ -201,7 +242,9 @@ def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, fir
     noise &= before.value - at.value <= eps**0.5 * (first - at.value)
     declined = (steepness <= share * record.steepest) | unseen | noise
     has_size = (steepness == 0) | (size > 0) | (at.promise is not None)
-    return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0)
+    hidden = (loud > 0) & (steepness <= jnp.sqrt(loud / (first - at.value)) * record.steepest)
+    hidden = (at.nit > 0) & jnp.all(declined | hidden, axis=0)
+    return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0), hidden
 
 
 @kernel

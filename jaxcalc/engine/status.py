@@ -20,7 +20,8 @@ class Status(enum.IntEnum):
     of the fall so far, or a fall within the rounding error of the value, and that every component of g has fallen to
     1e-3 of its largest size on the way. A method without a model, of a fixed rate, asks 1e-5 instead (1e-3 in single
     precision), and a first-order change of f over the size of x that is a small share of the fall. CONVERGED_PRECISION
-    is the same end where the gradient is above gtol, but no further fall can be represented.
+    is the same end where the gradient is above gtol, but no further fall can be represented, or the function's noise
+    hides the falls that the method still expects: changes along short steps that its slopes do not explain.
 
     A start outside the box is first moved onto it, to the nearest point; INVALID is a start where fun or its gradient
     is not finite, a box whose lower bound is above its upper, and a scale that is not positive.
@@ -49,7 +50,7 @@ class Status(enum.IntEnum):
     CONVERGED_VALUE = 6, "the last step changed the value by at most ftol of its size", True
     CONVERGED_STEP = 7, "the last step changed x by at most xtol of its size", True
     MAX_EVALUATIONS = 8, "the cap on evaluations was reached"
-    CONVERGED_PRECISION = 9, "the method expects no fall of the function that this precision can represent", True
+    CONVERGED_PRECISION = 9, "the falls that the method still expects are hidden by the rounding of the function", True
     INFEASIBLE = 10, "the constraints are violated, and no x nearby violates them less"
     INTERRUPTED = 11, "the caller ended the call before the problem had ended, by Ctrl-C or from the callback"
 

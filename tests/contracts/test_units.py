@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -229,3 +230,19 @@ def test_a_slope_of_rounding_alone_holds_no_success_back(method, dtype):
     result = jc.minimize(misfit, jnp.array([0.7, 0.0, 1.5], dtype), method=method)
     assert result.success
     assert result.nfev <= 40
+
+
+def test_noise_of_a_function_is_no_reason_to_stall_and_a_jump_is_no_noise():
+    """Noise as a factorisation in single precision has it; a jump at x[0] + x[1] = 3 holds every short step back."""
+
+    def rough(x, noise, jump):
+        smooth = jnp.sum(jnp.cosh(x - 2)) + jnp.sum((x[1:] - x[:-1]) ** 2)
+        return smooth + jax.lax.stop_gradient(noise * jnp.sin(1e5 * jnp.sum(x))) + jnp.where(x[0] + x[1] > 3, jump, 0)
+
+    starts = np.random.default_rng(1).uniform(-2, 1, (340, 2))
+    noise = np.r_[np.repeat([3e-3, 1e-2, 3e-2, 6e-2], 80), np.zeros(20)]
+    jump = np.r_[np.zeros(320), 10 ** np.linspace(-3, 4, 20)]
+    result = jc.minimize_many(rough, *jax.tree.map(jnp.float32, (starts, (noise, jump))))
+    near = np.max(np.abs(result.x - 2), axis=1) < 0.1
+    assert (near | ~result.success).all()
+    assert result.success[:320].sum() >= 190  # 170 where only rounding counts as noise
