@@ -122,8 +122,10 @@ def solve_upper(factor: Array, b: Array) -> Array:
 
 
 @kernel
-def longest_solution(factor: Array) -> Array:
+def longest_solution(factor: Array, among: Array) -> Array:
     """Returns w, (n, L), with U'w = e, where the entries of e are +1 or -1, chosen so that w is long.
+
+    Where `among`, (n, L), is false they are 0.
 
     The solution z of U z = w then points nearly along the eigenvector of the least eigenvalue of U'U (Cline, Moler,
     Stewart and Wilkinson 1979).
@@ -131,7 +133,7 @@ def longest_solution(factor: Array) -> Array:
 
     def eliminate(j, carry):
         known, w = carry
-        entry = -(known[j] + jnp.where(known[j] < 0, -1, 1)) / factor[j, j]
+        entry = -(known[j] + jnp.where(among[j], jnp.where(known[j] < 0, -1, 1), 0)) / factor[j, j]
         return known + entry * factor[j], w.at[j].set(entry)
 
     zeros = jnp.zeros_like(factor[0])
