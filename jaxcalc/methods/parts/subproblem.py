@@ -57,8 +57,9 @@ def solve_subproblem(B: Array, g: Array, radius: Array, shift: Array) -> tuple[A
         *_first_bracket(jnp.sqrt(dot(g, g)), norm, least, radius, shift), jnp.zeros_like(g), shift, hopeless
     )
 
-    # Without a part in z a variable that f does not use keeps its value exactly.
+    # Without a part in z a variable that f does not use keeps its value exactly. Where B is zero z is never followed.
     used = jnp.any(B != 0, axis=0)
+    used |= ~jnp.any(used, axis=0)
 
     def turn(carry):
         count, bracket = carry
