@@ -215,7 +215,9 @@ def test_bad_input():
 @pytest.mark.parametrize(
     "f",
     [
-        lambda x: jax.scipy.special.betaln(1 + x, 1 - x),  # 0 where both are equal
+        pytest.param(
+            lambda x: jax.scipy.special.betaln(1 + x, 1 - x), marks=pytest.mark.slow
+        ),  # 0 where both are equal
         lambda x: jnp.linalg.norm(jnp.stack([x, 2 * x])) ** 2,  # nan at 0
         lambda x: jnp.maximum(1 + x, 1 - x) ** 2 + jnp.minimum(1 + x, 1 - x) ** 2,  # 0 where both are equal
     ],
