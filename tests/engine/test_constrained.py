@@ -87,6 +87,16 @@ def test_failures_stay_alone(batch):
     assert poisoned.constraint_violation[7] > 1
 
 
+def test_contradicting_constraints_are_told_from_hard_ones():
+    """Sums that the ball of the upper side cannot reach, from starts inside and far outside of it."""
+    mean, _, rate = ARGS
+    total = jnp.asarray(np.random.default_rng(1).uniform(5, 60, len(START)))
+    impossible = solved(START * jnp.linspace(0.1, 30, len(START))[:, None], (mean, total, rate))
+    assert (impossible.status == jc.Status.INFEASIBLE).all()
+    assert impossible.nfev.max() <= 50
+    assert impossible.constraint_violation.min() > 0.1
+
+
 def test_variables_that_are_fixed(batch):
     """The constraints depend on a variable whose bounds are equal; the multipliers are those of the others' problem."""
     fixed = solved(START, ARGS, (BOX[0].at[1].set(0.3), BOX[1].at[1].set(0.3)))
