@@ -59,7 +59,7 @@ class Survey:
         self.reasons: list[str] = []
         self.doubtful: dict[str, list[tuple[float, float]]] = {}
         self.breaks: dict[Piece, Break] = {}
-        self.most = min(_MOST_PIECES, _MOST_OPERATIONS // self.jets.operations)
+        self.most = min(_MOST_PIECES, int(_MOST_OPERATIONS / self.jets.operations))
         self.pieces = self._with_breaks(pieces_of(cells, ground.scale))
 
     def landscape(self) -> Landscape:
