@@ -228,3 +228,9 @@ def test_a_second_derivative_that_contradicts_the_first_is_said(f):
     assert points.kind[middle] == "minimum"
     assert np.isnan(points.second_derivative[middle])
     assert any("contradict" in reason for reason in points.reasons)
+
+
+def test_a_zero_of_high_order_at_a_plain_number_has_its_exact_value():
+    points = critical_points(lambda x: (x**2 - 1) ** 4, -math.inf, math.inf)
+    assert points.x.tolist() == [-1.0, 0.0, 1.0]
+    assert points.infimum == 0.0
