@@ -11,17 +11,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxcalc.calculus.whole_powers import with_whole_powers
-from jaxcalc.core.arguments import as_real, function_name, not_one_number
+from jaxcalc.core.arguments import as_real, function_name, is_list_of_numbers, not_one_number
 from jaxcalc.core.tracing import explained
 
 ONE_PER_VARIABLE = "a vector field returns one component per variable"
 
 
 def promoted(x: Any) -> Any:
-    """Returns the pytree x with every leaf as a real floating array; integers become the default float."""
+    """Returns the pytree x with every leaf as a real floating array; integers become the default float.
+
+    A list of numbers, nested or not, is an array, as for NumPy.
+    """
     if x is None:
         raise TypeError("x must be a real number, an array or a pytree of arrays; it is None.")
-    return jax.tree.map(as_real, x)
+    return jax.tree.map(as_real, x, is_leaf=is_list_of_numbers)
 
 
 def _real_output(y, f: Callable) -> jax.Array:
@@ -97,7 +100,7 @@ def vector_field(F: Callable) -> Callable:
 
 def matching(v: Any, x: Any) -> Any:
     """Returns v in the dtypes of x; raises a ValueError unless v has the structure and the shapes of x."""
-    v = jax.tree.map(lambda leaf: as_real(leaf, "v"), v)
+    v = jax.tree.map(lambda leaf: as_real(leaf, "v"), v, is_leaf=is_list_of_numbers)
     _require_match(v, x, "v", "give v one entry per entry of x, for example with jnp.broadcast_to")
     return jax.tree.map(lambda v, x: v.astype(x.dtype), v, x)
 

@@ -14,7 +14,7 @@ from jaxcalc.calculus.critical.landscape import Landscape, Survey
 from jaxcalc.calculus.critical.samples import sampled_landscape
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure
 from jaxcalc.calculus.intervals.isolation import Jets, isolate
-from jaxcalc.core.arguments import as_real, require_functions
+from jaxcalc.core.arguments import as_real, called_as, require_functions
 
 # On an infinite side cells double in width up to 2^_FARTHEST; beyond, samples decide what f tends to.
 _FARTHEST = 200
@@ -61,6 +61,10 @@ class CriticalPoints:
     reasons: tuple[str, ...]
 
 
+@called_as(
+    "critical_points(f, lower, upper)",
+    **dict.fromkeys(("bounds", "domain", "interval", "bracket"), "lower and upper are two arguments"),
+)
 def critical_points(f: Callable, lower: float, upper: float) -> CriticalPoints:
     """Finds all points of an interval where the derivative of f is 0, proved complete by bounds, or `certain` is False.
 

@@ -3,9 +3,12 @@
 A domain's own checks stand beside it: `calculus/checks.py`, `optimize/arguments.py` and `network/arguments.py`.
 """
 
+import difflib
+import functools
+import inspect
 import numbers
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,8 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 PyTree = Any
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # What to do with the leaves of a pytree that are no arrays.
 PARTITION = (
@@ -34,6 +39,47 @@ def require_functions(functions: Sequence[Any], name: str = "fun", several: bool
         if not callable(fun):
             wanted = "a function, or a list of functions" if several else "a function"
             raise TypeError(f"{name} must be {wanted}; it is a {type(fun).__name__}.")
+
+
+def called_as(usage: str, functions: int = 1, /, **instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Returns a decorator of a public function: a call that does not fit its signature is told how to write it.
+
+    Args:
+        usage: A call with the arguments that have no default, the function first, as "integrate(f, a, b)".
+        functions: How many of the first arguments are functions.
+        instead: What to write for keywords that other libraries, or other functions of this one, have.
+    """
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        known = inspect.signature(function).parameters
+        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+
+        @functools.wraps(function)
+        def call(*args: P.args, **keywords: P.kwargs) -> R:
+            if args and not callable(args[0]) and any(map(callable, args[functions:])):
+                raise TypeError(
+                    f"{next(iter(known))} is a {type(args[0]).__name__}: the function comes first, {usage}."
+                )
+            try:
+                return function(*args, **keywords)
+            except TypeError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise  # it comes from the function's body
+                others = [] if takes_any else [name for name in keywords if name not in known]
+                if others:
+                    raise unexpected_keyword(function.__name__, others[0], known, instead) from None
+                raise TypeError(f"{error}. Write {usage}; keywords may follow.") from None
+
+        return call
+
+    return decorated
+
+
+def unexpected_keyword(door: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
+    """Returns the error of a keyword that a public function does not have, with what to write in its place."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f": {instead[name]}." if name in instead else f". Did you mean {near[0]!r}?" if near else "."
+    return TypeError(f"{door}() got an unexpected keyword argument {name!r}{hint}")
 
 
 def whole_number(name: str, value: Any, least: int = 0) -> int:
@@ -112,14 +158,15 @@ def arrays(name: str, tree: PyTree) -> PyTree:
             mend = PARTITION if callable(leaf) else f": {error}"
             raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array{mend}") from None
 
-    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=_is_list_of_numbers)
+    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=is_list_of_numbers)
 
 
-def _is_list_of_numbers(value: Any) -> bool:
+def is_list_of_numbers(value: Any) -> bool:
+    """Returns whether this is a list of numbers, nested or not, which stands for an array."""
     return (
         isinstance(value, list)
         and len(value) > 0
-        and all(isinstance(entry, numbers.Number) or _is_list_of_numbers(entry) for entry in value)
+        and all(isinstance(entry, numbers.Number) or is_list_of_numbers(entry) for entry in value)
     )
 
 

@@ -149,6 +149,9 @@ def explained(fun: Callable) -> Callable:
                 raise _called_wrongly(fun, len(args), error) from None
             said = _cannot_be_traced(error)
             if said is None:
+                shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves((args, kwargs)))
+                called = f"{function_name(fun)} was called with arrays of the shapes {shapes}"
+                error.add_note(f"{called}: it is written for one problem, or one point.")
                 raise
             reason, mend = said
             raise TypeError(f"{_place(function_name(fun), error)}: {reason}. {mend}") from error
@@ -165,6 +168,11 @@ def _called_wrongly(fun: Callable, given: int, error: Exception) -> Exception:
         f"{error}. It was called with {given} argument{'s' * (given != 1)}. What {name} takes after its first argument "
         "goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix "
         f"it: lambda x: {name}(x, ...)."
+        + (
+            f" Where {name} takes x alone, leave args out; args is the third argument."
+            if "were given" in str(error)
+            else ""
+        )
     )
 
 
@@ -207,7 +215,8 @@ def _cannot_be_traced(error: Exception) -> tuple[str, str] | None:
             "a single number has no entries, such as x[0]",
             "Functions of one variable, as in integrate, derivative, critical_points and solvers whose x0 is a number, "
             "are given single numbers: write x itself. Of several variables there are integrate_box, gradient and "
-            "all_critical_points.",
+            "all_critical_points. To minimize_many an x0 of shape (n,) is n problems of one number each: one start of "
+            "n numbers is x0[None].",
         )
     # An entry of NumPy's array takes no traced number.
     if error.__cause__ is not None and isinstance(error.__cause__, Exception):

@@ -27,6 +27,22 @@ else:
 # not tell the type checker that it is there.
 NOT_YET: Any = None
 
+ONE_PROBLEM = (
+    "this is the result of one problem, which has no length; minimize_many returns batches. Its fields have names: "
+    "result.x, result.fun."
+)
+# Where what other libraries' results hold is found.
+ELSEWHERE = {
+    **dict.fromkeys(("hess_inv", "cov", "covariance"), "standard_errors(result, fun, args) holds a covariance"),
+    **dict.fromkeys(("njev", "fev"), "nfev counts evaluations of value and gradient together"),
+    **dict.fromkeys(("hess", "hessian"), "hessian(fun)(result.x) computes it"),
+    **dict.fromkeys(("value", "final_loss", "best_fun"), "the value at x is fun"),
+    **dict.fromkeys(("params", "solution", "xopt", "best_x"), "the answer is x"),
+    **dict.fromkeys(("grad", "gradient"), "the gradient at x is jac"),
+    **dict.fromkeys(("iterations", "num_iters", "niter"), "iterations are nit"),
+    **dict.fromkeys(("state", "stats", "result"), "status, nit and nfev say how it ended"),
+}
+
 # The cause, in most programs, of a derivative that is not finite where its value is.
 POISONED = (
     "A finite value whose derivative is nan comes from jnp.where around a formula that has no derivative there, such "
@@ -76,7 +92,10 @@ class OptimizeResult(Generic[X]):
 
     @property
     def success(self) -> Array:
-        """True where the status is a success: SUCCESS or one of those that begin with CONVERGED."""
+        """True where the status is a success: SUCCESS or one of those that begin with CONVERGED.
+
+        Under `jax.jit` it is not known yet: write jnp.where(result.success, a, b) for a if, or `where_success`.
+        """
         return is_success(self.status)
 
     @property
@@ -154,7 +173,7 @@ class OptimizeResult(Generic[X]):
     def __len__(self) -> int:
         """The number of problems of a batch."""
         if np.ndim(self.status) == 0:
-            raise TypeError("this is the result of one problem, which has no length; minimize_many returns batches.")
+            raise TypeError(ONE_PROBLEM)
         return self.status.shape[0]
 
     def __bool__(self) -> bool:
@@ -169,7 +188,7 @@ class OptimizeResult(Generic[X]):
         """The field of this name, as in SciPy, or the results of these problems of a batch: an index, slice or mask."""
         if isinstance(key, str):
             if key not in dir(self) or key.startswith("_"):
-                raise KeyError(f"a result has no {key!r}; it has {', '.join(self._names())}.")
+                raise KeyError(self._lacks(key))
             return getattr(self, key)
         count = len(self)
         if isinstance(key, int | np.integer) and not -count <= key < count:
@@ -193,6 +212,16 @@ class OptimizeResult(Generic[X]):
         with np.printoptions(threshold=24, edgeitems=2):
             lines |= {name: _brief(value) for name, value in values.items() if value is not None}
         return "\n".join(f"{name:>7}: {text}" for name, text in lines.items())
+
+    if not TYPE_CHECKING:  # a type checker is to know the fields
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(self._lacks(name), name=name, obj=self)
+
+    def _lacks(self, name: str) -> str:
+        """Returns what an error says where there is no field of this name."""
+        hint = f" Here {ELSEWHERE[name]}." if name in ELSEWHERE else ""
+        return f"a result has no {name!r}; it has {', '.join(self._names())}.{hint}"
 
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self)]

@@ -1,5 +1,6 @@
 """Checks of the arguments of trainings, made before anything is compiled."""
 
+import inspect
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,6 +71,7 @@ def parameter_shapes(init: Callable, key: Array) -> Any:
             f"init is a function of a random key that returns parameters, not a {type(init).__name__}. For parameters "
             "that are there already, from which all seeds start, write init=lambda key: params, once."
         )
+    _require_arguments("init", init, "key")
     params = jax.eval_shape(explained(init), key)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
@@ -90,8 +92,23 @@ def require_scalar_function(name: str, fun: Callable, params: Any, data: Any, ki
     """
     if not callable(fun):
         raise TypeError(f"{name} is a function of (params, batch), not a {type(fun).__name__}.")
+    _require_arguments(name, fun, "params", "batch")
     traced = explained(fun)
-    require_one_number(name, jax.eval_shape(lambda params: traced(params, data), params), kind=kind)
+    output = jax.eval_shape(lambda params: traced(params, data), params)
+    require_one_number(name, output, " Reduce over the samples of the batch with jnp.mean.", kind)
+
+
+def _require_arguments(name: str, fun: Callable, *arguments: str) -> None:
+    """Raises a TypeError where the signature of fun, as far as it is known, does not take these arguments."""
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        usage = f"{name}({', '.join(arguments)})"
+        raise TypeError(f"{name} is called as {usage}, but {function_name(fun)}{signature} is not: {error}.") from None
 
 
 def require_factory(optimizer: Any) -> None:

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from jaxcalc.core.arguments import whole_number
+from jaxcalc.core.arguments import called_as, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.methods.method import Method
 from jaxcalc.network import arguments, training
@@ -52,6 +52,18 @@ class Contestant(NamedTuple):
     period: int = 1
 
 
+@called_as(
+    "compare_optimizers(cost, init, data, optimizers, learning_rates=, seeds=, epochs=, batch_size=)",
+    2,
+    **dict.fromkeys(("lr", "lrs", "learning_rate", "rates"), "write learning_rates=, all that are to be tried"),
+    **dict.fromkeys(("seed", "n_seeds", "num_seeds", "key", "keys", "rng"), "write seeds=, a number of them or a list"),
+    **dict.fromkeys(("steps", "num_steps", "n_epochs", "num_epochs", "maxiter"), "write epochs="),
+    **dict.fromkeys(("val", "validation_data", "val_data", "validation_split"), "write validation=, data like data"),
+    **dict.fromkeys(("params", "model", "x0"), "write init=, a function of a random key that returns parameters"),
+    **dict.fromkeys(("loss", "loss_fn", "fun"), "write cost=, a function of (params, batch)"),
+    **dict.fromkeys(("verbose", "disp"), "write progress="),
+    **dict.fromkeys(("optimizer", "optims"), "write optimizers=, a dict such as {'adam': optax.adam}"),
+)
 def compare_optimizers(
     cost: Callable,
     init: Callable,

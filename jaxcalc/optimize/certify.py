@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxcalc.core.arguments import arrays, as_floating, as_tuple, real_arrays, require_functions
+from jaxcalc.core.arguments import arrays, as_floating, as_tuple, called_as, real_arrays, require_functions
 from jaxcalc.engine import solve
 from jaxcalc.engine.certificate import Certificate
 from jaxcalc.engine.family.constrained import ConstrainedFamily
@@ -15,6 +15,7 @@ from jaxcalc.optimize.arguments import box, tolerances
 from jaxcalc.optimize.constraints import asks_for_nothing, checked, common_numbers, with_constraints
 
 
+@called_as("certify(fun, x)", x0="write x=, the point", tol="write gtol=, about the gradient")
 def certify(
     fun: Callable,
     x: Any,

@@ -12,7 +12,7 @@ from jax import Array
 from jax.core import Tracer
 from scipy.optimize import Bounds, OptimizeWarning
 
-from jaxcalc.core.arguments import one_of, require_functions, whole_number
+from jaxcalc.core.arguments import called_as, one_of, require_functions, whole_number
 from jaxcalc.engine.family.curve import CountCurve, Curve
 from jaxcalc.engine.family.residual import Residual, Setting
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
@@ -32,6 +32,7 @@ from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squar
 is_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("is_quiet", default=False)
 
 
+@called_as("curve_fit(model, xdata, ydata, p0)")
 def curve_fit(
     model: Callable,
     xdata: Any,
@@ -184,14 +185,14 @@ def _warn(fit: Any, undetermined: Array) -> None:
     if unknown.any():
         which = "" if count == 1 else f" in {np.count_nonzero(unknown)} of {count} fits"
         message = f"Covariance of the parameters could not be estimated{which}: the data do not determine all of them."
-        warnings.warn(message, OptimizeWarning, stacklevel=4)
+        warnings.warn(message, OptimizeWarning, stacklevel=5)
     if failed.any():
         which = "the fit" if count == 1 else f"{np.count_nonzero(failed)} of {count} fits"
         first = fit[int(np.argmax(failed))]
         message = f"{which} did not succeed; fit.status says why: {first.message}"
         if int(first.status) == Status.INVALID:
             message += ". Points that are nan are left out by nan_policy='omit', others by mask"
-        warnings.warn(message, OptimizeWarning, stacklevel=4)
+        warnings.warn(message, OptimizeWarning, stacklevel=5)
 
 
 def _sides(bounds: Any) -> Any:

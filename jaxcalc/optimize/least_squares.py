@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.core.arguments import arrays, as_tuple, called_as, one_of, real_arrays, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.residual import Residual, Setting, linearizations
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem, Tolerances
@@ -43,6 +43,7 @@ def least_squares(
     gtol: float | Array | None = None, ftol: float | Array | None = None, xtol: float | Array | None = None,
     maxiter: int | Array | None = None, maxfev: int | Array | None = None, unconverged: str = "nan", **scipy: Any,
 ) -> LeastSquaresResult[X]: ...  # fmt: skip
+@called_as("least_squares(fun, x0)")
 def least_squares(
     fun: Callable,
     x0: Any,
@@ -156,6 +157,7 @@ def least_squares_many(
     lanes: int | None = None, residuals: bool = False, unconverged: str = "nan", starts: int | None = None,
     progress: bool = False, **scipy: Any,
 ) -> LeastSquaresResult[X]: ...  # fmt: skip
+@called_as("least_squares_many(fun, x0)")
 def least_squares_many(
     fun: Callable,
     x0: Any,

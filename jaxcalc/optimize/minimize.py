@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from jax import Array
 
-from jaxcalc.core.arguments import arrays, as_tuple, one_of, real_arrays, require_functions, whole_number
+from jaxcalc.core.arguments import arrays, as_tuple, called_as, one_of, real_arrays, require_functions, whole_number
 from jaxcalc.engine.family.constrained import ConstrainedResult
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
@@ -66,6 +66,7 @@ def minimize(
     ftol: float | Array | None = None, xtol: float | Array | None = None, ctol: float | Array | None = None,
     history: int = 0, has_aux: bool = False, unconverged: str = "nan", callback: Callable | None = None, **scipy: Any,
 ) -> OptimizeResult[X]: ...  # fmt: skip
+@called_as("minimize(fun, x0)")
 def minimize(
     fun: Callable,
     x0: Any,
@@ -214,6 +215,7 @@ def minimize_many(
     history: int = 0, has_aux: bool = False, unconverged: str = "nan", certify: bool = False, devices: Any = None,
     starts: int | None = None, progress: bool = False, **scipy: Any,
 ) -> OptimizeResult[X]: ...  # fmt: skip
+@called_as("minimize_many(fun, x0)")
 def minimize_many(
     fun: Callable[..., Any] | Sequence[Callable[..., Any]],
     x0: Any,

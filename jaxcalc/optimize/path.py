@@ -6,7 +6,16 @@ from typing import Any, Generic, NamedTuple, overload
 import jax
 from jax import Array
 
-from jaxcalc.core.arguments import arrays, as_floating, as_real, as_tuple, real_arrays, require_functions, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    as_floating,
+    as_real,
+    as_tuple,
+    called_as,
+    real_arrays,
+    require_functions,
+    whole_number,
+)
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.scalar import require_value
 from jaxcalc.engine.result import X
@@ -32,6 +41,12 @@ def gradient_descent(
 ) -> Path[dict[K, Array]]: ...
 @overload
 def gradient_descent(fun: Callable, x0: X, learning_rate: float | Array, steps: int, args: Any = ()) -> Path[X]: ...
+@called_as(
+    "gradient_descent(fun, x0, learning_rate, steps)",
+    **dict.fromkeys(("lr", "rate", "step_size", "stepsize", "eta"), "write learning_rate="),
+    **dict.fromkeys(("maxiter", "num_steps", "n_steps", "niter", "iterations", "epochs"), "write steps="),
+    **dict.fromkeys(("tol", "gtol", "bounds"), 'nothing is tested here: use minimize(..., method="gradient_descent")'),
+)
 def gradient_descent(fun: Callable, x0: Any, learning_rate: float | Array, steps: int, args: Any = ()) -> Path[Any]:
     """Steps against the gradient a given number of times and returns the whole path.
 

@@ -1,11 +1,12 @@
 """The keywords of three of SciPy's doors: those that mean the same here, and what to write for the others."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from jaxcalc.core.arguments import unexpected_keyword
 
 # SciPy's names of options that mean the same, with their names here.
 SAME = {"gtol": "gtol", "maxiter": "maxiter", "maxfev": "maxfev", "maxfun": "maxfev"}
@@ -41,6 +42,43 @@ INSTEAD = {
     "constraints": "minimize and minimize_many take constraints=, here there are bounds= alone: write others into "
     "fun as a penalty, or choose variables that obey them",
 }
+# What the keywords of other optimisers have for a counterpart (Optax, JAXopt, Optimistix, PyTorch).
+METHOD = "write method=: a name, what jaxcalc.methods.NAME(...) returns, or optax.NAME(...), made once"
+RATE = "the rate belongs to the method: method=jaxcalc.methods.gradient_descent(learning_rate=...) or optax.NAME(...)"
+STEPS = "write maxiter=, the most iterations"
+QUIET = "print the result, or its message"
+STARTS = "multistart(fun, bounds, starts=...) and minimize_many(..., starts=K) take several starts"
+CHANCE = "nothing is drawn at random here: leave it out"
+DIFFERENTIATED = "jaxcalc differentiates fun by itself: leave it out"
+START = "the start is x0, the second argument"
+BOX = "write bounds=(lower, upper)"
+LANES = "lanes= says how many problems are stepped side by side, devices= on which devices"
+RELATIVE = "ftol= and xtol= are relative, to the value and to x; gtol= is about the gradient"
+OF_OTHERS = {
+    **dict.fromkeys(("optimizer", "optimiser", "solver", "algorithm"), METHOD),
+    **dict.fromkeys(("lr", "learning_rate", "step_size", "stepsize"), RATE),
+    **dict.fromkeys(("steps", "num_steps", "max_steps", "niter", "n_iter", "num_iters", "iterations", "epochs"), STEPS),
+    **dict.fromkeys(("verbose", "disp", "display", "full_output"), QUIET),
+    **dict.fromkeys(("n_starts", "num_starts", "nstarts", "restarts", "n_restarts"), STARTS),
+    **dict.fromkeys(("key", "rng", "random_state"), CHANCE),
+    **dict.fromkeys(("value_and_grad", "grad", "gradient", "fprime"), DIFFERENTIATED),
+    **dict.fromkeys(("params", "init", "init_params", "initial_guess", "p0"), START),
+    **dict.fromkeys(("lower", "upper", "lb", "ub"), BOX),
+    **dict.fromkeys(("n_jobs", "workers", "batch_size", "chunk_size", "parallel"), LANES),
+    **dict.fromkeys(("rtol", "atol"), RELATIVE),
+    "x_scale": "write scale=, the size of a typical change of each variable",
+    "jit": "everything is compiled: leave it out",
+}
+# What they have at one door alone.
+OF_THE_DOOR = {
+    "multistart": {
+        **dict.fromkeys(("n_starts", "num_starts", "nstarts", "restarts", "n_restarts"), "write starts="),
+        **dict.fromkeys(("n", "num_samples", "n_samples", "popsize"), "write starts="),
+        **dict.fromkeys(("key", "rng", "random_state"), "write seed=, a whole number"),
+        "x0": "write starts=, an array of starts (N, ...); the second argument is the box",
+        "workers": "all descents run side by side: leave it out",
+    },
+}
 # What the keywords of SciPy's `least_squares` and `curve_fit` have for a counterpart.
 INSTEAD_FOR_SQUARES = {
     "full_output": "what SciPy returns beside popt and pcov is in fit.result: fun, nfev, status, message",
@@ -59,6 +97,16 @@ INSTEAD_FOR_SQUARES = {
     "kwargs": "let the function close over them",
     "callback": "a loop over many problems calls no Python; minimize, for one problem, takes callback=",
     "workers": "derivatives are exact here: leave it out",
+}
+# What other names at the doors of least squares stand for.
+ERRORS = "write sigma=, the standard errors of the data"
+OF_SQUARES = {
+    **dict.fromkeys(("yerr", "dy", "err", "errors", "y_err"), ERRORS),
+    **dict.fromkeys(
+        ("x0", "params", "init", "initial_guess", "guess"),
+        "the start is the p0 of curve_fit and the x0 of least_squares",
+    ),
+    "tol": "ftol= is about the cost, xtol= about x, gtol= about the gradient; the defaults suit most data",
 }
 # The values with which they ask for nothing here.
 NOTHING_FOR_SQUARES = (0, "2-point", "3-point", "cs")
@@ -94,9 +142,8 @@ def translated(door: str, keywords: Mapping[str, Any], given: dict[str, Any]) ->
             if not _asks_for_nothing(value):
                 raise TypeError(f"{name} is SciPy's: {INSTEAD[name]}.")
         elif name != "options":
-            near = difflib.get_close_matches(name, [*given, *INSTEAD, "tol", "options"], n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{door}() got an unexpected keyword argument {name!r}.{hint}")
+            known = [*given, *INSTEAD, "tol", "options"]
+            raise unexpected_keyword(door, name, known, OF_OTHERS | OF_THE_DOOR.get(door, {}))
     for name, value in (options or {}).items():
         if name in SAME:
             _set(given, SAME[name], value, f"options[{name!r}]")
@@ -120,9 +167,7 @@ def translated_for_squares(door: str, keywords: Mapping[str, Any], given: dict[s
             # "jac" scales variables by the Jacobian's columns, as the default method does.
             _set(given, "scale", None if isinstance(value, str) else value, "x_scale")
         elif name not in INSTEAD_FOR_SQUARES:
-            near = difflib.get_close_matches(name, [*given, *INSTEAD_FOR_SQUARES], n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{door}() got an unexpected keyword argument {name!r}.{hint}")
+            raise unexpected_keyword(door, name, [*given, *INSTEAD_FOR_SQUARES], OF_OTHERS | OF_SQUARES)
         elif not (_asks_for_nothing(value) or (np.ndim(value) == 0 and value in NOTHING_FOR_SQUARES)):
             raise TypeError(f"{name} is SciPy's: {INSTEAD_FOR_SQUARES[name]}.")
     return given

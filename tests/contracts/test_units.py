@@ -181,6 +181,20 @@ def test_no_success_that_has_left_a_variable_at_a_start_of_zeros(method, dtype):
         assert success.all()
 
 
+def test_a_true_slope_that_a_long_step_changes_is_no_rounding():
+    """Beside the slope of the first variable that of the second is tiny, and a step of the first alone changes it."""
+    units = np.array([[1e-5, 1e5, 1e-5], [1e-4, 1e5, 1e-4], [1e-3, 1e5, 1e-3], [1e4, 1, 1e-3], [1e2, 1e6, 0.1]])
+
+    def bowl(z, u):
+        x = z / u
+        return jnp.sum((x - 1) ** 2) + 1.5 * x[0] * x[1]
+
+    given = jnp.zeros((5, 3), jnp.float32), (jnp.asarray(units, jnp.float32),)
+    result = jc.minimize_many(bowl, *given, method="steepest_descent", maxiter=50)
+    error = np.max(np.abs(np.asarray(result.x) / units - [1 / 1.75, 1 / 1.75, 1]), axis=1)
+    assert not (result.success & (error > 3e-2)).any()
+
+
 def test_a_fixed_rate_that_suits_another_unit_is_no_success():
     """A small gradient with respect to a variable of a large unit; the same problem in its own unit is solved."""
     method = jc.methods.gradient_descent(learning_rate=0.1)

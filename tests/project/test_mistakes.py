@@ -254,6 +254,12 @@ TypeError: f must return real numbers, one or an array of them; it returned None
 TypeError: f must return real numbers, one or an array of them; it returned a list. Of several integrands make one array by jnp.stack([...]).
 >>> jc.integrate(square, x3, x2)
 ValueError: a and b must broadcast; they have shapes (3,) and (2,).
+>>> jc.integrate(square, 0.0, 1.0, rtol=1e-6)
+TypeError: integrate() got an unexpected keyword argument 'rtol': write epsrel=.
+>>> jc.integrate(square, (0.0, 1.0))
+TypeError: integrate() missing 1 required positional argument: 'b'. Write integrate(f, a, b); keywords may follow.
+>>> jc.integrate(0.0, 1.0, square)
+TypeError: f is a float: the function comes first, integrate(f, a, b).
 
 ## integrate_box
 >>> jc.integrate_box(3.0, [0.0, 0.0], [1.0, 1.0])
@@ -266,6 +272,10 @@ ValueError: lower and upper must broadcast; they have shapes (2,) and (3,).
 ValueError: lower and upper must have shape (d,) or (..., d), d from 1 to 4; they have shapes (5,) and (5,).
 >>> jc.integrate_box(total, [0.0, 0.0], [1.0, 1.0], epsrel=-1.0)
 ValueError: epsrel must be at least 0; it is -1.0.
+>>> jc.integrate_box(total, ([0.0, 0.0], [1.0, 1.0]))
+TypeError: integrate_box() missing 1 required positional argument: 'upper'. Write integrate_box(f, lower, upper); keywords may follow.
+>>> jc.integrate_box(total, [0.0, 0.0], [1.0, 1.0], atol=1e-6)
+TypeError: integrate_box() got an unexpected keyword argument 'atol': write epsabs=.
 
 ## antiderivative
 >>> jc.antiderivative(3.0)
@@ -292,6 +302,10 @@ TypeError: critical_points runs on the host, because how many points there are d
 TypeError: lower and upper must be one number each; they have the shapes (2,) and (2,). Of several variables use all_critical_points(f, (lower, upper)).
 >>> jc.critical_points(lambda x: jnp.stack([x, x]), 0.0, 1.0)
 TypeError: <lambda> returned an array of shape (2,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.critical_points(square, bounds=(0.0, 1.0))
+TypeError: critical_points() got an unexpected keyword argument 'bounds': lower and upper are two arguments.
+>>> jc.critical_points(square, (0.0, 1.0))
+TypeError: critical_points() missing 1 required positional argument: 'upper'. Write critical_points(f, lower, upper); keywords may follow.
 
 ## certify
 >>> jc.certify(3.0, x2)
@@ -304,6 +318,10 @@ TypeError: x is a str, not a number or an array: Value 'x' with dtype <U1 is not
 TypeError: bounds is [(0, 1), (0, 1)], which may be two pairs (low, high) or the two sides (lower, upper). For pairs, as in SciPy, write bounds=(numpy.array([0, 0]), numpy.array([1, 1])); for sides bounds=(numpy.array([0, 1]), numpy.array([0, 1])).
 >>> jc.certify(rosenbrock, x2)
 TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
+>>> jc.certify(x2, total)
+TypeError: fun is a ndarray: the function comes first, certify(fun, x).
+>>> jc.certify(total)
+TypeError: certify() missing 1 required positional argument: 'x'. Write certify(fun, x); keywords may follow.
 
 ## minimize
 >>> jc.minimize(3.0, x2)
@@ -326,6 +344,18 @@ TypeError: x0[0] is a str, not a number or an array: Value 'a' with dtype <U1 is
 TypeError: jac is SciPy's: jaxcalc differentiates fun by itself: leave jac out. For a derivative of your own give fun one by jax.custom_vjp or jax.custom_jvp.
 >>> jc.minimize(lambda x: float(x[0]), x2)
 TypeError: <lambda>, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+>>> jc.minimize(x2, total)
+TypeError: fun is a ndarray: the function comes first, minimize(fun, x0).
+>>> jc.minimize(total)
+TypeError: minimize() missing 1 required positional argument: 'x0'. Write minimize(fun, x0); keywords may follow.
+>>> jc.minimize(total, x2, learning_rate=0.1)
+TypeError: minimize() got an unexpected keyword argument 'learning_rate': the rate belongs to the method: method=jaxcalc.methods.gradient_descent(learning_rate=...) or optax.NAME(...).
+>>> jc.minimize(total, x2, rtol=1e-3)
+TypeError: minimize() got an unexpected keyword argument 'rtol': ftol= and xtol= are relative, to the value and to x; gtol= is about the gradient.
+>>> jc.minimize(total, x2, n_jobs=4)
+TypeError: minimize() got an unexpected keyword argument 'n_jobs': lanes= says how many problems are stepped side by side, devices= on which devices.
+>>> jc.minimize(total, x2, x2)
+TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out; args is the third argument.
 
 ## minimize_many
 >>> jc.minimize_many(total, 1.0)
@@ -342,6 +372,12 @@ ValueError: bounds[0] has shape (5,) and dtype float64; it must be real and broa
 TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
 >>> jc.minimize_many(total, table, starts=7)
 ValueError: with starts=7 x0 holds 7 starts of each problem: its leaves have shape (N, 7, ...); x0 has shape (4, 2).
+>>> jc.minimize_many(rosenbrock, x2, 1.0)
+ValueError: args[0] has shape (), but x0 holds 2 problems: its leading axis must be 2. What all problems have in common goes into shared.
+>>> jc.minimize_many(x2, total)
+TypeError: fun is a ndarray: the function comes first, minimize_many(fun, x0).
+>>> jc.minimize_many(lambda x: x[0] ** 2, x2)
+TypeError: <lambda>, at FILE:LINE: a single number has no entries, such as x[0]. Functions of one variable, as in integrate, derivative, critical_points and solvers whose x0 is a number, are given single numbers: write x itself. Of several variables there are integrate_box, gradient and all_critical_points. To minimize_many an x0 of shape (n,) is n problems of one number each: one start of n numbers is x0[None].
 
 ## least_squares
 >>> jc.least_squares(3.0, x2)
@@ -356,6 +392,12 @@ ValueError: there is no method 'bfgs'; there are 'levenberg_marquardt'.
 ValueError: maxiter must be at least 0; it is -1.
 >>> jc.least_squares(misfit, x2, weights=np.ones(7))
 ValueError: weights have shape (7,) for each problem, but fun returns residuals of shape (3,): give one weight for each residual. What differs between problems has a leading problem axis N.
+>>> jc.least_squares(x2, misfit)
+TypeError: fun is a ndarray: the function comes first, least_squares(fun, x0).
+>>> jc.least_squares(misfit, x2, tol=1e-3)
+TypeError: least_squares() got an unexpected keyword argument 'tol': ftol= is about the cost, xtol= about x, gtol= about the gradient; the defaults suit most data.
+>>> jc.least_squares(misfit, p0=x2)
+TypeError: least_squares() missing 1 required positional argument: 'x0'. Write least_squares(fun, x0); keywords may follow.
 
 ## least_squares_many
 >>> jc.least_squares_many(misfit, 1.0)
@@ -384,6 +426,14 @@ ValueError: nan_policy must be 'propagate' or 'omit' or 'raise'; it is 'drop'.
 ValueError: there is no method 'lmm'; there are 'levenberg_marquardt'.
 >>> jc.curve_fit(line, t, t, [1.0, 1.0], bounds=([0, 0, 0], [1, 1, 1]))
 ValueError: bounds[0] has shape (3,) and dtype float64; it must be real and broadcast against x, which has shape (1, 2).
+>>> jc.curve_fit(t, t, line)
+TypeError: model is a ndarray: the function comes first, curve_fit(model, xdata, ydata, p0).
+>>> jc.curve_fit(line, t, t, x0=[1.0, 1.0])
+TypeError: curve_fit() got an unexpected keyword argument 'x0': the start is the p0 of curve_fit and the x0 of least_squares.
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], yerr=t)
+TypeError: curve_fit() got an unexpected keyword argument 'yerr': write sigma=, the standard errors of the data.
+>>> jc.curve_fit(lambda x, p: p[0] + p[1] * x, t, t, [1.0, 1.0])
+ValueError: <lambda> has 1 parameter, p, but p0 has shape (2,): it must have shape (1,). A model is called as model(x, *p), x first; for a vector p write lambda x, *p: model(x, p).
 
 ## l1
 >>> jc.minimize(total, x2, terms=0.1)
@@ -434,6 +484,10 @@ ValueError: steps must be a non-negative int, such as 1, but is -1.
 TypeError: learning_rate must be a real number or an array of real numbers; it is '0.1'.
 >>> jc.gradient_descent(total, x2, 0.1, 5.5)
 TypeError: steps must be a non-negative int, such as 1, but is 5.5 of type float.
+>>> jc.gradient_descent(total, x2, lr=0.1, steps=3)
+TypeError: gradient_descent() got an unexpected keyword argument 'lr': write learning_rate=.
+>>> jc.gradient_descent(total, x2, 0.1)
+TypeError: gradient_descent() missing 1 required positional argument: 'steps'. Write gradient_descent(fun, x0, learning_rate, steps); keywords may follow.
 
 ## multistart
 >>> jc.multistart(3.0, (0.0, 1.0))
@@ -448,6 +502,14 @@ TypeError: bounds is a pair (lower, upper) or a scipy.optimize.Bounds, not a lis
 TypeError: starts is a number of points, a whole number such as 1024, or the starts as an array; it is 10.5.
 >>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=0)
 ValueError: starts must be a whole number of at least 1, but is 0.
+>>> jc.multistart(total, (-x2, x2), n_starts=64)
+TypeError: multistart() got an unexpected keyword argument 'n_starts': write starts=.
+>>> jc.multistart(total, (-x2, x2), seed=x2)
+TypeError: seed is a whole number, such as 0; it is a ndarray. Nothing is drawn by jax.random.
+>>> jc.multistart(total, (-x2, x2), 64)
+TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out; args is the third argument.
+>>> jc.multistart((-x2, x2), total)
+TypeError: fun is a tuple: the function comes first, multistart(fun, (lower, upper)).
 
 ## all_critical_points
 >>> jc.all_critical_points(3.0, ([0.0], [1.0]))
@@ -532,6 +594,14 @@ TypeError: an optimizer is a function learning_rate -> GradientTransformation, s
 ValueError: batch_size is 100, but there are 8 samples: it must be at most 8.
 >>> jc.compare_optimizers(cost, init, t, {}, **study)
 ValueError: optimizers must name at least one, as {'adam': optax.adam}, a function of the rate; not {}.
+>>> jc.compare_optimizers(cost, init, t, {'sgd': jc.sgd}, lr=0.1)
+TypeError: compare_optimizers() got an unexpected keyword argument 'lr': write learning_rates=, all that are to be tried.
+>>> jc.compare_optimizers(lambda p: 0.0, init, t, {'sgd': jc.sgd}, **study)
+TypeError: cost is called as cost(params, batch), but <lambda>(p) is not: too many positional arguments.
+>>> jc.compare_optimizers(cost, lambda: 0.0, t, {'sgd': jc.sgd}, **study)
+TypeError: init is called as init(key), but <lambda>() is not: too many positional arguments.
+>>> jc.compare_optimizers(lambda p, data: p[0] - data, init, t, {'sgd': jc.sgd}, **study)
+TypeError: cost must return one real number, an array of shape (); it returned an array of shape (8,) and dtype float64. Reduce over the samples of the batch with jnp.mean.
 
 ## learning_rate_range_test
 >>> jc.learning_rate_range_test(3.0, init, t, jc.sgd, batch_size=2)
@@ -629,16 +699,20 @@ TypeError: fit must be what curve_fit returns, a CurveFitResult; it is of type n
 
 ## results
 >>> found[1:3]
-TypeError: this is the result of one problem, which has no length; minimize_many returns batches.
+TypeError: this is the result of one problem, which has no length; minimize_many returns batches. Its fields have names: result.x, result.fun.
 >>> failed.check()
 RuntimeError: 1 of 1 problems did not succeed:
 maxiter was reached
 >>> found['hess']
-KeyError: "a result has no 'hess'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed."
+KeyError: "a result has no 'hess'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here hessian(fun)(result.x) computes it."
 >>> found[0]
-TypeError: this is the result of one problem, which has no length; minimize_many returns batches.
+TypeError: this is the result of one problem, which has no length; minimize_many returns batches. Its fields have names: result.x, result.fun.
 >>> jax.jit(lambda r: r.message)(found)
 TypeError: message needs the values of the result, which are not known under jax.jit, jax.vmap and jax.grad. Return the result from the transformed function and ask there; inside, use its codes, such as status or kind.
+>>> found.hess_inv
+AttributeError: a result has no 'hess_inv'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here standard_errors(result, fun, args) holds a covariance.
+>>> found.njev
+AttributeError: a result has no 'njev'; it has x, fun, jac, status, nit, nfev, aux, history, nhev, certificate, agreed. Here nfev counts evaluations of value and gradient together.
 """
 
 

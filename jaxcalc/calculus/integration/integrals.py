@@ -19,6 +19,7 @@ from jaxcalc.core.arguments import (
     as_real,
     as_tuple,
     broadcast_shape,
+    called_as,
     require_functions,
     require_known,
     whole_number,
@@ -32,6 +33,15 @@ MESSAGES = {
     IntegralStatus.DIVERGENT: "the integral diverges: the function falls too slowly, or grows too fast, towards an end",
     IntegralStatus.UNKNOWN: "whether the integral exists is not known: the function is singular or not finite inside "
     "the range, which `points` may mend, or it does not settle towards an end",
+}
+
+
+# What to write for the tolerances of other libraries.
+TOLERANCES = {
+    **dict.fromkeys(("rtol", "reltol", "tol_rel"), "write epsrel="),
+    **dict.fromkeys(("atol", "abstol", "tol_abs"), "write epsabs="),
+    **dict.fromkeys(("tol", "eps", "epsilon"), "write epsrel= for a relative error, epsabs= for an absolute one"),
+    **dict.fromkeys(("n", "num", "maxiter", "maxfev", "subdivisions", "maxp1"), "write limit=, the most evaluations"),
 }
 
 
@@ -69,6 +79,12 @@ class Integral:
         return "\n".join(MESSAGES[IntegralStatus(int(code))] for code in np.unique(np.asarray(self.status)))
 
 
+@called_as(
+    "integrate(f, a, b)",
+    **TOLERANCES,
+    **dict.fromkeys(("lower", "upper", "bounds", "interval"), "the ends a and b are the second and the third argument"),
+    **dict.fromkeys(("weight", "wvar"), "multiply f by the weight; singular points go into points="),
+)
 def integrate(
     f: Callable,
     a: ArrayLike,
@@ -129,6 +145,13 @@ def integrate(
     return _integral(f, True, a[..., None], b[..., None], args, epsabs, epsrel, (limit, least), (edges,))
 
 
+@called_as(
+    "integrate_box(f, lower, upper)",
+    **TOLERANCES,
+    **dict.fromkeys(
+        ("ranges", "bounds", "a", "b"), "the corners lower and upper are the second and the third argument"
+    ),
+)
 def integrate_box(
     f: Callable,
     lower: ArrayLike | Sequence[float],

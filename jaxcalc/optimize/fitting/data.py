@@ -99,6 +99,10 @@ def parameter_names(model: Callable, p0: Any, bounds: Any = None) -> tuple[str, 
     return names[:count] if count is not None and required <= count <= len(names) else names
 
 
+def _counted(model: Callable, names: tuple[str, ...]) -> str:
+    return f"{function_name(model)} has {len(names)} parameter{'s' * (len(names) != 1)}, {', '.join(names)}"
+
+
 def starts_of(model: Callable, names: tuple[str, ...], p0: Any, data: Data) -> Array:
     """Returns the starts, (N, n), floating."""
     count, dtype = len(data.y), at_least_single(data.y.real.dtype)
@@ -106,8 +110,8 @@ def starts_of(model: Callable, names: tuple[str, ...], p0: Any, data: Data) -> A
         guess = getattr(model, "guess", None)
         if guess is None:
             raise ValueError(
-                f"p0 is missing: {function_name(model)} has {len(names)} parameters, {', '.join(names)}; give a start "
-                f"for each, p0=({', '.join(['1.0'] * len(names))}), near the answer where you can. The models of "
+                f"p0 is missing: {_counted(model, names)}; give a start for each, "
+                f"p0=({', '.join(['1.0'] * len(names))}), near the answer where you can. The models of "
                 "jaxcalc.models have a guess(x, y), which is used where p0 is left out; so is a model's own attribute "
                 "`guess`."
             )
@@ -119,8 +123,13 @@ def starts_of(model: Callable, names: tuple[str, ...], p0: Any, data: Data) -> A
     n = len(names)
     if start.shape not in ((n,), (1, n), (count, n)):
         raise ValueError(
-            f"{function_name(model)} has {n} parameters, {', '.join(names)}, but p0 has shape {start.shape}: it must "
-            f"have shape ({n},)" + (f", or ({count}, {n}) for a start of each fit." if data.is_batch else ".")
+            f"{_counted(model, names)}, but p0 has shape "
+            f"{start.shape}: it must have shape ({n},)"
+            + (f", or ({count}, {n}) for a start of each fit." if data.is_batch else ".")
+            + (
+                " A model is called as model(x, *p), x first; for a vector p write lambda x, *p: model(x, p)."
+                * (n == 1)
+            )
         )
     return jnp.broadcast_to(start, (count, n))
 

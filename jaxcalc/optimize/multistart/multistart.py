@@ -14,6 +14,7 @@ from jaxcalc.core.arguments import (
     arrays,
     as_tuple,
     at_least_single,
+    called_as,
     one_of,
     real_arrays,
     require_functions,
@@ -56,6 +57,7 @@ def multistart(fun: Callable, bounds: DictBox[K], args: Any = (), **options: Any
 def multistart(fun: Callable, bounds: tuple[X, X | Numbers], args: Any = (), **options: Any) -> Minima[X]: ...
 @overload
 def multistart(fun: Callable, bounds: Any, args: Any = (), **options: Any) -> Minima[Any]: ...
+@called_as("multistart(fun, (lower, upper))")
 def multistart(
     fun: Callable,
     bounds: Any,
@@ -166,6 +168,10 @@ def multistart(
     if isinstance(starts, float):
         raise TypeError(
             f"starts is a number of points, a whole number such as 1024, or the starts as an array; it is {starts}."
+        )
+    if not isinstance(seed, int | np.integer):
+        raise TypeError(
+            f"seed is a whole number, such as 0; it is a {type(seed).__name__}. Nothing is drawn by jax.random."
         )
     own = None if auto or isinstance(starts, int | np.integer) else real_arrays("x0 (the starts)", starts)
     box = search_box(bounds, own)
