@@ -32,6 +32,11 @@ def inlined() -> Iterator[None]:
         _are_inlined.reset(before)
 
 
+def are_inlined() -> bool:
+    """Returns whether kernels are traced as plain functions: then operations count for more than the work in them."""
+    return _are_inlined.get()
+
+
 def kernel(fun: Callable[P, T]) -> Callable[P, T]:
     """Compiles fun as a unit whose results are computed once.
 

@@ -9,6 +9,7 @@ A lane whose problem is finished goes on stepping, harmlessly, until it is refil
 ended. Nothing in a step mixes lanes, so a problem's result does not depend on its lane, its neighbours or the queue.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ class Lanes(NamedTuple):
     """All that the lanes hold; points, box, values and derivatives are those of f / unit and z = x / scale."""
 
     row: Array  # (L,) the problem's row in the queue; the queue's length N in an idle lane
-    args: Any  # the problem's arguments, lanes last
+    args: Any  # the problem's arguments, lanes last or, see `Family.args_lead`, first
     box: Box
     tolerances: Tolerances  # (L,) each
     scale: Array | None  # (n, L) or (1, L); None is 1
@@ -130,7 +131,13 @@ class Engine(NamedTuple):
         count, free = self.problem.end, lanes.result.status != RUNNING
         following = jnp.minimum(head + jnp.cumsum(free, dtype=jnp.int32) - 1, count)
         loaded = self.load(jnp.where(free, following, lanes.row))
-        lanes = jax.tree.map(lambda new, old: jnp.where(free, new, old), loaded, lanes)
+
+        def taken(new: Array, old: Array, ahead: bool = False) -> Array:
+            return jnp.where(free.reshape(-1, *[1] * (new.ndim - 1)) if ahead else free, new, old)
+
+        args = jax.tree.map(functools.partial(taken, ahead=self.family.args_lead), loaded.args, lanes.args)
+        lanes, others = (one._replace(args=None) for one in (lanes, loaded))
+        lanes = jax.tree.map(taken, others, lanes)._replace(args=args)
         return lanes, jnp.minimum(head + jnp.sum(free, dtype=jnp.int32), count)
 
     def hand_in(self, lanes: Lanes, results: OptimizeResult) -> OptimizeResult:
@@ -147,7 +154,7 @@ class Engine(NamedTuple):
         start = Start(
             row,
             family.ravel(gather(problem.x0, inside)),
-            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, whose)),
+            family.args_on_lanes(gather(problem.args, whose)),
             Box(*sides),
             scale,
             problem.tolerances.of_rows(whose),
@@ -193,7 +200,7 @@ class Engine(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What lanes take of the problems that they are about to solve, lanes last, as the caller knows it."""
+    """What lanes take of the problems that they are about to solve, as the caller knows it; lanes last but for args."""
 
     row: Any
     x0: Any  # (n, L)

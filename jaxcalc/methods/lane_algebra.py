@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import are_inlined, kernel
 from jaxcalc.core.lanes_last import total
 
 
@@ -55,6 +55,8 @@ def all_finite(a: Array) -> Array:
 @kernel
 def symmetric_matvec(matrix: Array, vector: Array) -> Array:
     """Returns the product of a symmetric (n, n, L) with (n, L), as (n, L)."""
+    if are_inlined():
+        return jnp.sum(matrix * vector[:, None], axis=0)
 
     # Row by row, not a sum over an axis: each turn reads one contiguous (n, L) block.
     def add_row(j, total):
