@@ -79,6 +79,7 @@ def test_failures_stay_alone(batch):
     poisoned = solved(starts, (mean, total.at[7].set(50.0), rate.at[3].set(jnp.nan)))
     statuses = [jc.Status(int(code)).name for code in poisoned.status]
     assert statuses[3] == "INVALID"
+    assert jnp.isnan(poisoned.constraint_violation[3])
     assert statuses[7] == "INFEASIBLE"
     assert poisoned.nfev[7] <= 50
     others = np.delete(np.arange(len(START)), [3, 5, 7])
