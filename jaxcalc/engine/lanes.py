@@ -37,7 +37,7 @@ PyTree = Any
 # The share of lanes that may stand finished before they are refilled.
 IDLE_SHARE = 0.08
 # The share of an evaluation's working set that fused operations leave in memory.
-MATERIALISED = 0.75
+MATERIALISED = 0.4
 
 
 class Lanes(NamedTuple):
@@ -179,8 +179,9 @@ class Engine(NamedTuple):
     def default_width(self) -> int:
         """Returns how many lanes suit the device and the number of problems.
 
-        What a lane holds, and what its evaluation holds at once, should stay in a cache for all lanes together, unless
-        the method's operations are so small that starting them would take longer.
+        What a lane holds, and what its evaluation holds at once, should stay in a cache for all lanes together, and the
+        vectors of an operation in a smaller one, unless the method's operations are so small that starting them would
+        take longer.
         """
         lane = jax.eval_shape(lambda: self.load(jnp.zeros(1, jnp.int32)))
         needs, shared = self.problem.method.needs, self.problem.shared
@@ -192,8 +193,9 @@ class Engine(NamedTuple):
         held = working_set(evaluate, lane.state, lane.args, lane.scale)
         size += MATERIALISED * (held - bytes_of(lane.state))
         budget, count = lane_budget(), self.problem.rows
-        fit = min(budget.lanes, max(16, budget.bytes / size))
-        fewest = min(2 * budget.lanes, self.problem.method.fewest_lanes(self.family.n))
+        vector = self.family.n * jnp.dtype(self.family.dtype).itemsize
+        fit = min(budget.lanes, max(16, min(budget.state / size, budget.vector / vector)))
+        fewest = min(budget.lanes, self.problem.method.fewest_lanes(self.family.n))
         width = 2 ** round(math.log2(max(fit, fewest)))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
         return min(width, 2 ** (count - 1).bit_length() if count < 16 else -(-count // 16) * 16)
