@@ -150,7 +150,7 @@ def arrays(name: str, tree: PyTree) -> PyTree:
 
     def convert(path, leaf):
         try:
-            if isinstance(leaf, np.ndarray):
+            if isinstance(leaf, np.ndarray | np.generic):
                 return jax.device_put(leaf.copy())  # `jnp.asarray` compiles a program for every shape
             return leaf if isinstance(leaf, Array) else jnp.asarray(leaf)
         except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from jaxcalc.core.platform import recomputes_cheap_operations
+from jaxcalc.core.platform import platform_of_trace, recomputes_cheap_operations, traced_for
 from jaxcalc.core.shards import varying_axes, varying_over
 
 P = ParamSpec("P")
@@ -32,6 +32,11 @@ def inlined() -> Iterator[None]:
         _are_inlined.reset(before)
 
 
+def are_inlined() -> bool:
+    """Returns whether kernels are traced as plain functions: then operations count for more than the work in them."""
+    return _are_inlined.get()
+
+
 def kernel(fun: Callable[P, T]) -> Callable[P, T]:
     """Compiles fun as a unit whose results are computed once.
 
@@ -44,15 +49,20 @@ def kernel(fun: Callable[P, T]) -> Callable[P, T]:
     """
     signature = inspect.signature(fun)
 
-    @jax.jit
-    @functools.wraps(fun)
-    def unit(*operands):
-        with set_xla_metadata(inlineable=None):
-            return fun(*operands)  # pyright: ignore[reportCallIssue]
+    # `jax.jit` keeps a function's trace, and what is traced for one platform must not serve another.
+    @functools.cache
+    def unit(platform: str | None) -> Callable:
+        @jax.jit
+        @functools.wraps(fun)
+        def traced(*operands):
+            with set_xla_metadata(inlineable=None), traced_for(platform):
+                return fun(*operands)  # pyright: ignore[reportCallIssue]
+
+        return traced
 
     def call(*operands):
         with set_xla_metadata(inlineable="false"):
-            return unit(*operands)
+            return unit(platform_of_trace())(*operands)
 
     @functools.wraps(fun)
     def on_platform(*args: P.args, **kwargs: P.kwargs) -> T:

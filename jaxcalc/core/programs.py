@@ -17,8 +17,8 @@ import jax
 
 from jaxcalc.core.arguments import function_name
 from jaxcalc.core.captures import Captures, Versions
-from jaxcalc.core.platform import quick_to_compile
-from jaxcalc.core.tracing import own_promotion, reverse_mode
+from jaxcalc.core.platform import only_platform, quick_to_compile, traced_for
+from jaxcalc.core.tracing import is_transformed, own_promotion, reverse_mode
 
 PACKAGE = __name__.partition(".")[0]
 MANY_COMPILATIONS = 10
@@ -54,13 +54,15 @@ def compiled(run: Callable, functions: Sequence[Callable[..., Any]], **options: 
         options: Of `jax.jit`.
     """
     captures, programs = _current(functions)
-    key = (run, repr(options))
+    # Outside of transformations nobody but this process runs the program, under `jax.export` others may.
+    platform = None if is_transformed() else only_platform()
+    key = (run, repr(options), platform)
     if key not in programs:
         references = _programs[_key(functions)][1]
 
         # The closure holds no function strongly: the caller does, while a call traces.
         def program(static, *operands):
-            with own_promotion() as callers, reverse_mode():
+            with own_promotion() as callers, reverse_mode(), traced_for(platform):
                 result = run([callers(reference()) for reference in references], static, *operands)
             captures.leave_out_changed()
             return result

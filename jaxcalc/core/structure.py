@@ -26,7 +26,9 @@ def structure_of(jaxpr: Jaxpr) -> Hashable | None:
     """Returns a key that is equal for traces of equal structure; None where a trace holds what has no value.
 
     The key holds the operations with their parameters, the shapes and dtypes of what they compute, and which result is
-    whose operand. Rules of derivatives that a user has defined, and callbacks, are functions, which have no value.
+    whose operand. Rules of derivatives (`jax.custom_jvp`) of JAX's own functions, such as relu, are compared by
+    identity. Those that a user has defined, and callbacks, are functions whose surroundings may change: they have no
+    value.
     """
     try:
         return _of_jaxpr(jaxpr)
@@ -64,7 +66,8 @@ def _of_value(value: Any) -> Hashable:
     if isinstance(value, Jaxpr):
         return _of_jaxpr(value)
     if isinstance(value, Mapping):
-        return tuple((name, _of_value(part)) for name, part in value.items())
+        rule = {name: _of_rule(part) for name, part in value.items() if name == "jvp_jaxpr_fun"}
+        return tuple((name, rule[name] if name in rule else _of_value(part)) for name, part in value.items())
     if isinstance(value, tuple | list):
         return type(value), tuple(map(_of_value, value))
     if isinstance(value, float | complex):
@@ -87,3 +90,32 @@ def _is_of_jax(value: Any) -> bool:
     if not str(module).startswith("jax."):
         return False
     return getattr(sys.modules.get(module), name, None) is value
+
+
+def _of_rule(rule: Any) -> Hashable:
+    """Returns a key of a rule of derivatives (`jax.custom_jvp`) as a jaxpr holds it: the function that defines it.
+
+    JAX wraps that function anew at every trace, in `_memoize`, a thunk and `_flatten_jvp`. A rule that is wrapped in
+    another way is unknown.
+    """
+    flattened = _captured(_captured(getattr(rule, "f", None), "fn"), "jvp")
+    defined: Any = getattr(flattened, "f", None)
+    transforms: Any = getattr(flattened, "transforms", ())
+    if not (_is_defined_by_jax(defined) and [step.__name__ for step, _ in transforms] == ["_flatten_jvp"]):
+        raise _Unknown(rule)
+    return defined, *(part for part in transforms[0][1] if not callable(part))
+
+
+def _captured(function: Any, name: str) -> Any:
+    """Returns the variable of this name that a function closes over; None if there is none."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(name)].cell_contents if name in names else None
+
+
+def _is_defined_by_jax(function: Any) -> bool:
+    """Returns whether a module of JAX defines a function and all functions that it closes over."""
+    if not str(getattr(function, "__module__", "")).startswith("jax."):
+        return False
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    parts = [part for cell in cells for part in (cell if isinstance(cell, tuple | list) else [cell])]
+    return all(_is_defined_by_jax(part) for part in parts if callable(part))

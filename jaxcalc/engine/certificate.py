@@ -22,6 +22,8 @@ from jaxcalc.methods.box import Box
 DENSE, KRYLOV = 100, 80
 # The rounding error of the eigenvalues, in units of n eps times the largest.
 ROUNDING = 10.0
+# Second differences that grow by more than this factor, and again, while their step is halved have no limit.
+GROWTH = 1.3
 # Eigenvalues and second differences contradict each other where they differ by this share of the larger of both, after
 # the error of the differences is allowed for.
 DISAGREEMENT = 0.25
@@ -194,10 +196,16 @@ def _contradicts(value: Callable, x: Array, eigenvalues: Array, directions: Arra
         # Where f is about 0 that length is lost in the rounding of x.
         h = jnp.maximum(eps**0.25 * length, 10 * eps**0.5 * size)
         h = jnp.where((h > 0) & jnp.isfinite(h), h, eps**0.25)
-        near, far = second_difference(v, h), second_difference(v, 2 * h)
-        error = 4 * jnp.abs(near - far) + 64 * eps * jnp.abs(f) / h**2 + margin
+        nearer, near, far = (second_difference(v, length) for length in (h / 2, h, 2 * h))
+        rounding = 64 * eps * jnp.abs(f) / h**2
+        error = 4 * jnp.abs(near - far) + rounding + margin
         differ = jnp.abs(near - eigenvalue) > DISAGREEMENT * jnp.maximum(jnp.abs(near), jnp.abs(eigenvalue)) + error
-        return differ & jnp.any(v != 0)
+        # At a kink second differences grow as 1 / h. Of a smooth f, terms of fourth order make the first ratio at most
+        # 5/4 where the other is above 1.
+        grows = (nearer > GROWTH * near) & (near > GROWTH * far) & (far > 0)
+        grows |= (nearer < GROWTH * near) & (near < GROWTH * far) & (far < 0)
+        grows &= (jnp.abs(nearer - near) > 32 * rounding) & (jnp.abs(eigenvalue) > margin)
+        return (differ | grows) & jnp.any(v != 0)
 
     return jnp.any(jax.vmap(along)(eigenvalues, directions))
 

@@ -9,6 +9,7 @@ A lane whose problem is finished goes on stepping, harmlessly, until it is refil
 ended. Nothing in a step mixes lanes, so a problem's result does not depend on its lane, its neighbours or the queue.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -36,14 +37,14 @@ PyTree = Any
 # The share of lanes that may stand finished before they are refilled.
 IDLE_SHARE = 0.08
 # The share of an evaluation's working set that fused operations leave in memory.
-MATERIALISED = 0.75
+MATERIALISED = 0.4
 
 
 class Lanes(NamedTuple):
     """All that the lanes hold; points, box, values and derivatives are those of f / unit and z = x / scale."""
 
     row: Array  # (L,) the problem's row in the queue; the queue's length N in an idle lane
-    args: Any  # the problem's arguments, lanes last
+    args: Any  # the problem's arguments, lanes last or, see `Family.args_lead`, first
     box: Box
     tolerances: Tolerances  # (L,) each
     scale: Array | None  # (n, L) or (1, L); None is 1
@@ -130,7 +131,13 @@ class Engine(NamedTuple):
         count, free = self.problem.end, lanes.result.status != RUNNING
         following = jnp.minimum(head + jnp.cumsum(free, dtype=jnp.int32) - 1, count)
         loaded = self.load(jnp.where(free, following, lanes.row))
-        lanes = jax.tree.map(lambda new, old: jnp.where(free, new, old), loaded, lanes)
+
+        def taken(new: Array, old: Array, ahead: bool = False) -> Array:
+            return jnp.where(free.reshape(-1, *[1] * (new.ndim - 1)) if ahead else free, new, old)
+
+        args = jax.tree.map(functools.partial(taken, ahead=self.family.args_lead), loaded.args, lanes.args)
+        lanes, others = (one._replace(args=None) for one in (lanes, loaded))
+        lanes = jax.tree.map(taken, others, lanes)._replace(args=args)
         return lanes, jnp.minimum(head + jnp.sum(free, dtype=jnp.int32), count)
 
     def hand_in(self, lanes: Lanes, results: OptimizeResult) -> OptimizeResult:
@@ -147,7 +154,7 @@ class Engine(NamedTuple):
         start = Start(
             row,
             family.ravel(gather(problem.x0, inside)),
-            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), gather(problem.args, whose)),
+            family.args_on_lanes(gather(problem.args, whose)),
             Box(*sides),
             scale,
             problem.tolerances.of_rows(whose),
@@ -172,8 +179,9 @@ class Engine(NamedTuple):
     def default_width(self) -> int:
         """Returns how many lanes suit the device and the number of problems.
 
-        What a lane holds, and what its evaluation holds at once, should stay in a cache for all lanes together, unless
-        the method's operations are so small that starting them would take longer.
+        What a lane holds, and what its evaluation holds at once, should stay in a cache for all lanes together, and the
+        vectors of an operation in a smaller one, unless the method's operations are so small that starting them would
+        take longer.
         """
         lane = jax.eval_shape(lambda: self.load(jnp.zeros(1, jnp.int32)))
         needs, shared = self.problem.method.needs, self.problem.shared
@@ -185,15 +193,16 @@ class Engine(NamedTuple):
         held = working_set(evaluate, lane.state, lane.args, lane.scale)
         size += MATERIALISED * (held - bytes_of(lane.state))
         budget, count = lane_budget(), self.problem.rows
-        fit = min(budget.lanes, max(16, budget.bytes / size))
-        fewest = min(2 * budget.lanes, self.problem.method.fewest_lanes(self.family.n))
+        vector = self.family.n * jnp.dtype(self.family.dtype).itemsize
+        fit = min(budget.lanes, max(16, min(budget.state / size, budget.vector / vector)))
+        fewest = min(budget.lanes, self.problem.method.fewest_lanes(self.family.n))
         width = 2 ** round(math.log2(max(fit, fewest)))
         # Few problems need few lanes, in whole vectors where there is more than one of them.
         return min(width, 2 ** (count - 1).bit_length() if count < 16 else -(-count // 16) * 16)
 
 
 class Start(NamedTuple):
-    """What lanes take of the problems that they are about to solve, lanes last, as the caller knows it."""
+    """What lanes take of the problems that they are about to solve, as the caller knows it; lanes last but for args."""
 
     row: Any
     x0: Any  # (n, L)

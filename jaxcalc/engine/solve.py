@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.platform import only_platform, traced_for
 from jaxcalc.core.programs import compiled, compiled_by_cost
 from jaxcalc.core.tracing import Traced, is_transformed, own_promotion, reverse_mode
 from jaxcalc.engine.batching import closed_over, refilling
@@ -130,7 +131,7 @@ def _certificates_of(fun: Callable, problem: Problem, options: Options) -> Certi
 
 def _of_trace(function: Traced, options: Options) -> Callable[[Problem], OptimizeResult]:
     def solve(problem: Problem) -> OptimizeResult:
-        with own_promotion(), reverse_mode():
+        with own_promotion(), reverse_mode(), traced_for(only_platform()):
             return _solve_one([function], options, problem)
 
     return solve

@@ -235,13 +235,12 @@ def _start(family: Family, queue: Problem) -> tuple[Start, np.ndarray]:
     lanes = _width(count)
     row = np.minimum(np.arange(lanes), count - 1)
 
-    def on_lanes(leaf: Any) -> np.ndarray:
+    def of_lanes(leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
-        return (
-            np.moveaxis(leaf[row], 0, -1)
-            if len(leaf) > 1
-            else np.broadcast_to(leaf[0][..., None], (*leaf.shape[1:], lanes))
-        )
+        return leaf[row] if len(leaf) > 1 else np.broadcast_to(leaf, (lanes, *leaf.shape[1:]))
+
+    def on_lanes(leaf: Any) -> np.ndarray:
+        return np.moveaxis(of_lanes(leaf), 0, -1)
 
     def flat(tree: PyTree) -> np.ndarray:
         leaves = [on_lanes(leaf).reshape(-1, lanes) for leaf in jax.tree.leaves(tree)]
@@ -249,7 +248,7 @@ def _start(family: Family, queue: Problem) -> tuple[Start, np.ndarray]:
 
     sides = (None if side is None else flat(side) for side in queue.box)
     scale = None if queue.scale is None else flat(queue.scale)
-    args = jax.tree.map(on_lanes, queue.args)
+    args = jax.tree.map(of_lanes if family.args_lead else on_lanes, queue.args)
     tolerances = queue.tolerances.in_one_form(lanes)
     return Start(np.arange(lanes), flat(queue.x0), args, Box(*sides), scale, tolerances), np.arange(lanes) < count
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import are_inlined, kernel
 from jaxcalc.core.lanes_last import total
 
 
@@ -55,6 +55,8 @@ def all_finite(a: Array) -> Array:
 @kernel
 def symmetric_matvec(matrix: Array, vector: Array) -> Array:
     """Returns the product of a symmetric (n, n, L) with (n, L), as (n, L)."""
+    if are_inlined():
+        return jnp.sum(matrix * vector[:, None], axis=0)
 
     # Row by row, not a sum over an axis: each turn reads one contiguous (n, L) block.
     def add_row(j, total):
@@ -122,8 +124,10 @@ def solve_upper(factor: Array, b: Array) -> Array:
 
 
 @kernel
-def longest_solution(factor: Array) -> Array:
+def longest_solution(factor: Array, among: Array) -> Array:
     """Returns w, (n, L), with U'w = e, where the entries of e are +1 or -1, chosen so that w is long.
+
+    Where `among`, (n, L), is false they are 0.
 
     The solution z of U z = w then points nearly along the eigenvector of the least eigenvalue of U'U (Cline, Moler,
     Stewart and Wilkinson 1979).
@@ -131,7 +135,7 @@ def longest_solution(factor: Array) -> Array:
 
     def eliminate(j, carry):
         known, w = carry
-        entry = -(known[j] + jnp.where(known[j] < 0, -1, 1)) / factor[j, j]
+        entry = -(known[j] + jnp.where(among[j], jnp.where(known[j] < 0, -1, 1), 0)) / factor[j, j]
         return known + entry * factor[j], w.at[j].set(entry)
 
     zeros = jnp.zeros_like(factor[0])

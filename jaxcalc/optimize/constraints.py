@@ -150,8 +150,7 @@ def linear(x: Any, A: Array) -> Array:
 
 def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any, others: Sequence[Any]) -> Array:
     """Returns what a constraint function returns: of x and its own arguments, of what fun takes, or of x alone."""
-    inputs = numbers["args"] if has_own_args else others
-    value = g(x, *inputs) if has_own_args or _takes(g, 1 + len(inputs)) or not _takes(g, 1) else g(x)
+    value = g(x, *numbers["args"]) if has_own_args else of_inputs(g, x, others)
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError):
@@ -170,6 +169,11 @@ def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any
     if jnp.iscomplexobj(array):
         raise TypeError(f"{name}: its fun must return real numbers; it returned complex ones.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def of_inputs(g: Callable, x: Any, inputs: Sequence[Any]) -> Any:
+    """Returns g of x and what fun takes besides, or of x alone where g takes nothing else."""
+    return g(x, *inputs) if _takes(g, 1 + len(inputs)) or not _takes(g, 1) else g(x)
 
 
 def _takes(g: Callable, count: int) -> bool:

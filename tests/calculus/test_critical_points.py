@@ -215,7 +215,9 @@ def test_bad_input():
 @pytest.mark.parametrize(
     "f",
     [
-        lambda x: jax.scipy.special.betaln(1 + x, 1 - x),  # 0 where both are equal
+        pytest.param(
+            lambda x: jax.scipy.special.betaln(1 + x, 1 - x), marks=pytest.mark.slow
+        ),  # 0 where both are equal
         lambda x: jnp.linalg.norm(jnp.stack([x, 2 * x])) ** 2,  # nan at 0
         lambda x: jnp.maximum(1 + x, 1 - x) ** 2 + jnp.minimum(1 + x, 1 - x) ** 2,  # 0 where both are equal
     ],
@@ -226,3 +228,9 @@ def test_a_second_derivative_that_contradicts_the_first_is_said(f):
     assert points.kind[middle] == "minimum"
     assert np.isnan(points.second_derivative[middle])
     assert any("contradict" in reason for reason in points.reasons)
+
+
+def test_a_zero_of_high_order_at_a_plain_number_has_its_exact_value():
+    points = critical_points(lambda x: (x**2 - 1) ** 4, -math.inf, math.inf)
+    assert points.x.tolist() == [-1.0, 0.0, 1.0]
+    assert points.infimum == 0.0

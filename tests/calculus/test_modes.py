@@ -65,6 +65,7 @@ def test_multistart():
     assert minima.success[0]
 
 
+@pytest.mark.slow
 def test_a_model_given_by_a_differential_equation():
     times = jnp.linspace(0.0, 2.0, 9)
     data = 2.0 * jnp.exp(-0.8 * times)

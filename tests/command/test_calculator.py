@@ -101,6 +101,7 @@ def test_minimize_from_many_starts():
     assert sum(one["count"] for one in found["minima"]) == 64
 
 
+@pytest.mark.slow
 def test_minimize_under_constraints():
     found = answer("minimize", "x**2 + y**2", "--subject-to", "x + y = 1", "--subject-to", "x >= 0.75")
     assert np.allclose(list(found["minima"][0]["x"].values()), [0.75, 0.25], atol=1e-6)

@@ -96,6 +96,8 @@ COMPOSITIONS = {
 # rules; the derivatives of a solution belong to the engine, and know of a method whether it has second derivatives.
 TELLING = ("jit of vmap of grad", "shard_map")
 DIFFERENTIATED = ("bfgs", "trust_region")
+# One method with a matrix, one with a history, one with Hessians and one of a fixed rate; bilevel compiles two solves.
+ON_DEVICES = ("bfgs", "lbfgs", "trust_region", "gradient_descent")
 # `minimize_many` differs from `minimize` in its door alone.
 OF_THE_DOOR = (*TELLING, "vmap", "grad")
 # The quick ones of the integral are one of each kind; what they leave out is a part of one of them.
@@ -117,8 +119,10 @@ def assert_equal(composition, solve, formula, atol=1e-7):
 def is_quick(method, solver, composition):
     if solver == "minimize_many":
         return method == "bfgs" and composition in OF_THE_DOOR
-    if method == "bfgs" or composition == "shard_map":
-        return True
+    if composition == "shard_map":
+        return method in ON_DEVICES
+    if method == "bfgs":
+        return composition not in ("bilevel", "grad of vmap", "jit", "vmap")
     return method in DIFFERENTIATED and composition in TELLING
 
 

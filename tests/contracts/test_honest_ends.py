@@ -145,6 +145,16 @@ class TestCurvature:
         assert result.x[1] == 5
         assert result.x[3] == -3
 
+    def test_beside_negative_curvature_they_stay_too(self, name):
+        def fun(v):
+            return v[0] ** 4 - v[0] ** 2 + jnp.cos(v[1])
+
+        result = jc.minimize(fun, jnp.array([0.2, 0.3, 5.0, -3.0]), method=name)
+        assert result.success
+        np.testing.assert_allclose(result.fun, -1.25)
+        assert result.x[2] == 5
+        assert result.x[3] == -3
+
     def test_along_a_null_space_the_step_is_short(self, name):
         """The minimisers are a line; the start moves to a near one, not along it to the edge of the region."""
         result = jc.minimize(lambda v: (v[0] + v[1] - 1) ** 2, jnp.array([2.0, 5.0]), method=name)
@@ -158,8 +168,8 @@ class TestCurvature:
     slow_but(
         itertools.product([jnp.float32, jnp.float64], SEARCHING),
         [
-            *((jnp.float32, name) for name in ("bfgs", "conjugate_gradient", "trust_ncg")),
-            *((jnp.float64, name) for name in ("lbfgs", "steepest_descent", "trust_region")),
+            *((jnp.float32, name) for name in ("bfgs", "trust_region")),
+            *((jnp.float64, name) for name in ("lbfgs", "conjugate_gradient")),
         ],
     ),
 )

@@ -122,7 +122,7 @@ def test_no_success_at_a_start_whose_relative_gradient_is_large():
     assert (result.nit > 0)[np.asarray(result.success)].all()
 
 
-@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "trust_region"])
+@pytest.mark.parametrize("method", slow_but(["bfgs", "lbfgs", "trust_region"], ["bfgs", "lbfgs"]))
 def test_a_start_that_is_almost_zero_is_no_unit(method):
     """A variable that starts at 3e-17, the zero of a `linspace`, is as free to move as its neighbours."""
 
@@ -158,7 +158,7 @@ def ridge(b, X, y):
     ("method", "dtype"),
     [
         ("bfgs", jnp.float64),
-        ("bfgs", jnp.float32),
+        pytest.param("bfgs", jnp.float32, marks=pytest.mark.slow),
         pytest.param("lbfgs", jnp.float32, marks=pytest.mark.slow),
         ("trust_region", jnp.float32),
         pytest.param("conjugate_gradient", jnp.float64, marks=pytest.mark.slow),

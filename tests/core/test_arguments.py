@@ -45,7 +45,10 @@ def test_a_whole_number_that_is_too_small():
         lambda number: jc.gradient_descent(square, jnp.ones(2), 0.1, number),
         lambda number: jc.derivative(jnp.sin, order=number)(1.0),
         lambda number: jc.taylor(jnp.sin, 0.0, number),
-        lambda number: jc.multistart(square, (-jnp.ones(2), jnp.ones(2)), starts=8, maxfev=number),
+        pytest.param(
+            lambda number: jc.multistart(square, (-jnp.ones(2), jnp.ones(2)), starts=8, maxfev=number),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_door_takes_numpy_s_numbers_and_no_truth_values(call):

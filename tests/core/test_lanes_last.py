@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from jaxcalc.core.lanes_last import (
     _lanes_of,  # pyright: ignore[reportPrivateUsage]
     in_its_layout,
+    is_mapped,
     lanes_last,
     largest,
     total,
@@ -47,6 +48,22 @@ def test_equals_the_mapped_function(name):
         jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-12, atol=1e-14), jax.jit(on_lanes(fun))(*inputs), want)
     traced = jax.make_jaxpr(fun)(*(x[:, 0] for x in inputs))
     assert (_lanes_of(traced.jaxpr, [True, True]) is not None) is (name in ARITHMETIC)
+
+
+@pytest.mark.parametrize("name", ["a matrix of each", "a mixture"])
+def test_arguments_may_have_the_lanes_first(name):
+    fun = (ARITHMETIC | MAPPED)[name]
+    random = np.random.default_rng(0)
+    p, y = random.normal(size=(5, LANES)), random.normal(size=(7, LANES))
+
+    def of_data(y, p):
+        return fun(p, y)
+
+    assert_allclose(in_its_layout(of_data, first=1)(y.T, p), jax.vmap(fun, in_axes=-1)(p, y), rtol=1e-12)
+    assert is_mapped(jax.make_jaxpr(fun)(p[:, 0], y[:, 0]), [True, True]) is (name in MAPPED)
+    shared = jax.make_jaxpr(lambda p, A: jnp.sum((A @ p) ** 2))(p[:, 0], np.ones((3, 5)))
+    assert is_mapped(shared, [True, True])
+    assert not is_mapped(shared, [True, False])
 
 
 @pytest.mark.parametrize("count", [1, 16, 17, 255, 271, 1000, 4099])

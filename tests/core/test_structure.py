@@ -24,6 +24,7 @@ SAME = {
     "loops": lambda: functools.partial(looped, 3),
     "indices": lambda: lambda x: jnp.arange(4.0)[jnp.int32(x)] + jnp.linspace(0.0, x, 3)[1],
     "random numbers": lambda: lambda x: x * jax.random.uniform(jax.random.key(3)),
+    "rules of JAX's functions": lambda: lambda x: jax.nn.relu(x) + jax.nn.softplus(x) * jnp.logaddexp(x, 1.0),
     "tables": lambda: lambda x: jax.lax.switch(jnp.int32(x), [jnp.sin, jnp.cos], x),
 }
 
@@ -67,3 +68,13 @@ def test_functions_inside_have_no_structure():
     called_back = lambda x: jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((), x.dtype), x)  # noqa: E731
     assert structure(own, 1.5) is structure(called_back, jnp.float32(1.5)) is None
     assert structure(lambda x: jax.lax.cond(x > 0, own, jnp.sin, x), 1.5) is None
+    # The rule that `defjvps` makes is a function of JAX's, but calls one of the user's.
+    own.defjvps(lambda x_dot, answer, x: x_dot)
+    assert structure(own, 1.5) is None
+
+
+def test_rules_of_different_functions_differ():
+    """Both are maxima with 0, and differ in their slope at 0."""
+    other = jax.custom_jvp(jax.jit(lambda x: jnp.maximum(x, 0)))
+    other.defjvps(lambda x_dot, answer, x: x_dot)
+    assert structure(jax.nn.relu, 1.5) != structure(other, 1.5)

@@ -79,12 +79,23 @@ def test_failures_stay_alone(batch):
     poisoned = solved(starts, (mean, total.at[7].set(50.0), rate.at[3].set(jnp.nan)))
     statuses = [jc.Status(int(code)).name for code in poisoned.status]
     assert statuses[3] == "INVALID"
+    assert jnp.isnan(poisoned.constraint_violation[3])
     assert statuses[7] == "INFEASIBLE"
     assert poisoned.nfev[7] <= 50
     others = np.delete(np.arange(len(START)), [3, 5, 7])
     for field in ("x", "fun", "multipliers", "nfev", "status"):
         assert (np.asarray(getattr(poisoned, field))[others] == np.asarray(getattr(batch, field))[others]).all()
     assert poisoned.constraint_violation[7] > 1
+
+
+def test_contradicting_constraints_are_told_from_hard_ones():
+    """Sums that the ball of the upper side cannot reach, from starts inside and far outside of it."""
+    mean, _, rate = ARGS
+    total = jnp.asarray(np.random.default_rng(1).uniform(5, 60, len(START)))
+    impossible = solved(START * jnp.linspace(0.1, 30, len(START))[:, None], (mean, total, rate))
+    assert (impossible.status == jc.Status.INFEASIBLE).all()
+    assert impossible.nfev.max() <= 50
+    assert impossible.constraint_violation.min() > 0.1
 
 
 def test_variables_that_are_fixed(batch):

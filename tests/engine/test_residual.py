@@ -41,6 +41,9 @@ def test_with_respect_to_data_weights_and_shared_arrays():
     ]
     check(*both)
 
+
+@pytest.mark.slow
+def test_of_a_batch_in_forward_mode():
     def many(y, w, t):
         return jc.least_squares_many(misfit, jnp.ones((1, 2)), (y[None],), shared=(t,), weights=w[None]).x[0]
 

@@ -157,9 +157,9 @@ Y = (1.5 + STARTS[:, :1] / 4) * np.exp(-(1 + STARTS[:, 1:2] / 4) * T)
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: jc.least_squares(rates, np.ones(2), (T, Y[0])),
+        pytest.param(lambda: jc.least_squares(rates, np.ones(2), (T, Y[0])), marks=pytest.mark.slow),
         lambda: jc.least_squares_many(rates, np.ones((20, 2)), (np.tile(T, (20, 1)), Y)),
-        lambda: jc.curve_fit(decay, T, Y, np.ones((20, 2))).result,
+        pytest.param(lambda: jc.curve_fit(decay, T, Y, np.ones((20, 2))).result, marks=pytest.mark.slow),
         lambda: jc.minimize(sum_of_fourths, STARTS[0], constraints={"type": "eq", "fun": on_the_circle}),
     ],
     ids=["least_squares", "least_squares_many", "curve_fit", "constraints"],

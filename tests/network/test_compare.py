@@ -83,7 +83,9 @@ def by_hand(factory, rate, seed, epochs=3, batch_size=16):
     return params
 
 
-@pytest.mark.parametrize(("name", "factory"), [("sgd", jc.sgd), ("adam", optax.adam)])
+@pytest.mark.parametrize(
+    ("name", "factory"), [("sgd", jc.sgd), pytest.param("adam", optax.adam, marks=pytest.mark.slow)]
+)
 def test_a_run_is_the_training_that_a_loop_makes(whole, name, factory):
     runs = whole.runs[name]
     for k, s in ((0, 1), (2, 0)):

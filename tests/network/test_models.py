@@ -60,6 +60,7 @@ def test_a_flax_nnx_model():
     np.testing.assert_allclose(cost(params, wave()), found.runs["adam"].final[found.runs["adam"].chosen, 1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_equinox_model():
     eqx = pytest.importorskip("equinox")
 
@@ -104,6 +105,7 @@ def clouds():
     return random.normal(size=(200, 8)).astype("float32"), random.integers(0, 4, 200)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_losses_of_one():
     devices = jax.devices()
     assert len(devices) == 8

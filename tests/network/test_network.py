@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from jaxcalc import network
+from tests.families import slow_but
 
 COSTS = {
     "mean_squared_error": lambda outputs, targets: np.mean((outputs - targets) ** 2),
@@ -73,7 +74,15 @@ def test_the_penalty_is_on_weights_and_not_on_biases():
 
 @pytest.mark.parametrize(
     ("activation", "output", "loss"),
-    list(itertools.product(["relu", "tanh", "gelu"], ["identity", "sigmoid"], [*COSTS, "cross_entropy"])),
+    slow_but(
+        itertools.product(["relu", "tanh", "gelu"], ["identity", "sigmoid"], [*COSTS, "cross_entropy"]),
+        [
+            ("relu", "identity", "cross_entropy"),
+            ("tanh", "sigmoid", "mean_squared_error"),
+            ("gelu", "identity", "quadratic_cost"),
+            ("gelu", "sigmoid", "cross_entropy"),
+        ],
+    ),
 )
 def test_the_chain_rule_by_hand_is_the_gradient(activation, output, loss):
     net = network.mlp([3, 5, 4, 2], activation, output=output)

@@ -151,6 +151,14 @@ def test_minimize_many_attaches_certificates():
     np.testing.assert_array_equal(result.certificate.kind, again.kind)
     np.testing.assert_allclose(result.certificate.min_eigenvalue, again.min_eigenvalue, rtol=1e-9)
     assert jc.minimize_many(fun, x0, (a,)).certificate is None
+
+
+@pytest.mark.slow
+def test_the_value_has_a_derivative_beside_certificates():
+    def fun(x, a):
+        return x[0] ** 2 - a * x[1] ** 2 + x[1] ** 4
+
+    x0, a = jnp.tile(jnp.array([1.0, 0.3]), (20, 1)), jnp.linspace(1, 2, 20)
     slope = jax.grad(lambda a: jc.minimize_many(fun, x0, (a,), certify=True).fun.sum())(a)
     np.testing.assert_allclose(slope, -(jc.minimize_many(fun, x0, (a,)).x[:, 1] ** 2), atol=1e-4)
 
@@ -172,6 +180,8 @@ def test_derivatives_that_contradict_the_values_are_said():
     assert jc.certify(entropy, jnp.array([1.0, 1.0])).kind_name == "contradictory derivatives"
     assert jc.certify(lambda v: -jnp.sinc(v[0]), jnp.array([1e-9])).kind_name == "contradictory derivatives"
     assert jc.certify(lambda v: jnp.linalg.norm(v) ** 2, jnp.zeros(2)).kind_name == "contradictory derivatives"
+    # exp(-|x|) I0(x) has a kink and its maximum at 0; its rules give the slope 0 and the curvature 1/2.
+    assert jc.certify(lambda v: jax.scipy.special.i0e(v[0]), jnp.zeros(1)).kind_name == "contradictory derivatives"
     # The same functions where the rules are right, and a point whose curvature is zero.
     assert jc.certify(lambda v: -jnp.sinc(v[0]), jnp.array([0.0])).kind_name == "minimum"
     assert jc.certify(lambda v: jnp.sum(v**4) + 1e3, jnp.zeros(2)).kind_name == "degenerate"

@@ -138,6 +138,7 @@ def rho(loss, z):
 
 
 class TestProfiles:
+    @pytest.mark.slow
     def test_at_the_ends_the_cost_has_risen_as_far_as_the_quantile_says(self):
         fit = jc.curve_fit(decay, T, DATA, START, sigma=SIGMA)
         interval = fit.confidence_interval(0.9, method="profile")

@@ -43,7 +43,7 @@ def scipy_fit(row, **options):
 
 
 class TestPromise:
-    @pytest.mark.parametrize("dtype", [float, jnp.float32])
+    @pytest.mark.parametrize("dtype", [float, pytest.param(jnp.float32, marks=SLOW)])
     def test_success_can_be_recomputed(self, dtype):
         result = jc.least_squares_many(misfit, START.astype(dtype), (DATA.astype(dtype),), shared=(T.astype(dtype),))
         assert result.success.all()
@@ -248,6 +248,7 @@ class TestLanes:
         frame = result.to_pandas()
         assert list(frame.columns[-5:]) == ["cost", "success", "status", "nit", "nfev"]
 
+    @pytest.mark.slow
     def test_more_than_eight_variables_and_fewer_points_than_variables(self):
         A = jnp.asarray(RANDOM.normal(size=(3, 30, 12)))
         fit = jc.least_squares_many(lambda x, A, y: A @ x - y, jnp.zeros((3, 12)), (A, NOISE[:3, :1] + A[:, :, 0]))

@@ -16,6 +16,7 @@ import pytest
 import jaxcalc
 from jaxcalc import methods
 from jaxcalc.methods.method import Method
+from tests.families import slow_but
 
 PACKAGE = Path(jaxcalc.__file__).parent
 # A module imports only from folders above its own in this list, and freely within its own.
@@ -181,7 +182,21 @@ def test_every_method_is_documented_and_a_value(name):
     assert hash(factory()) == hash(factory())
 
 
-@pytest.mark.parametrize("name", MODULES)
+# Modules whose examples compile for seconds, and whose functions have tests that run in any case.
+COMPILING = [
+    "streaming.stream",
+    "streaming.executors",
+    "streaming.xarray",
+    "models.peaks",
+    "network.mlp",
+    "network.compare",
+]
+COMPILING += ["methods.constrained.interior_point", "optimize.multistart.stationary_points"]
+
+
+@pytest.mark.parametrize(
+    "name", slow_but(MODULES, {name for name in MODULES if name.removeprefix("jaxcalc.") not in COMPILING})
+)
 def test_examples_in_docstrings(name):
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

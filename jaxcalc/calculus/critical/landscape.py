@@ -59,7 +59,7 @@ class Survey:
         self.reasons: list[str] = []
         self.doubtful: dict[str, list[tuple[float, float]]] = {}
         self.breaks: dict[Piece, Break] = {}
-        self.most = min(_MOST_PIECES, _MOST_OPERATIONS // self.jets.operations)
+        self.most = min(_MOST_PIECES, int(_MOST_OPERATIONS / self.jets.operations))
         self.pieces = self._with_breaks(pieces_of(cells, ground.scale))
 
     def landscape(self) -> Landscape:
@@ -195,10 +195,11 @@ class Survey:
         return self.pieces[first : last + 1]
 
     def _zero_of_higher_order(self, piece: Piece) -> float:
-        """Returns the zero of f' in a piece: the simplest number if f' is exactly 0 there."""
+        """Returns the zero of f' in a piece: the simplest number if f' and f'' are computed to be exactly 0 there."""
         simple = np.array([simplest_number(piece.lo, piece.hi)])
+        (jet,) = self.jets.at(simple)
         below, above, _ = self.jets.over(simple, simple)
-        if below[0, 0, 1] == above[0, 0, 1] == 0:
+        if below[0, 0, 1] == above[0, 0, 1] == 0 or jet[1] == jet[2] == 0:
             return float(simple[0])
         x = degenerate_root(self.jets, piece.lo, piece.hi)
         return x if piece.lo <= x <= piece.hi else piece.middle

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
@@ -64,17 +65,27 @@ class Breaks(list[Any]):
         self.switches.append(found)
 
 
+def _namespace(*ends: Any) -> Any:
+    """Returns the module that computes with these numbers: `numpy` outside of compiled programs."""
+    return np if all(isinstance(end, np.ndarray | np.generic) for end in ends) else jnp
+
+
+def _has_no_nan(x: Any) -> bool:
+    """Returns whether x is known to hold no nan; False in a compiled program."""
+    return _namespace(x) is np and not np.isnan(x).any()
+
+
 def round_outward(lo: Array, hi: Array, ulps: float = _ULPS, absolute: float = 0.0) -> Interval:
     """Returns [lo - error, hi + error] with error = eps (ulps |end| + absolute); integer and boolean ends as given."""
     if not jnp.issubdtype(lo.dtype, jnp.floating):
         return Interval(lo, hi)
-    eps = jnp.finfo(lo.dtype).eps
+    xp, info = _namespace(lo, hi), jnp.finfo(lo.dtype)
+    below, above = ((ulps * info.eps) * xp.abs(end) for end in (lo, hi))
+    if absolute:
+        below, above = below + absolute * info.eps, above + absolute * info.eps
     # An infinite end has no rounding error, nor has 0: an interval that excludes negative numbers keeps excluding them.
-    below, above = (eps * (ulps * jnp.abs(end) + absolute) for end in (lo, hi))
-    lo, hi = jnp.where(jnp.isinf(lo), lo, lo - below), jnp.where(jnp.isinf(hi), hi, hi + above)
     # An operation that overflows has a large result, not an infinite one: its quotients are small, but not 0.
-    largest = jnp.finfo(lo.dtype).max
-    return Interval(jnp.where(lo == jnp.inf, largest, lo), jnp.where(hi == -jnp.inf, -largest, hi))
+    return Interval(xp.where(lo == jnp.inf, info.max, lo - below), xp.where(hi == -jnp.inf, -info.max, hi + above))
 
 
 def _increasing(
@@ -115,9 +126,12 @@ def _add(breaks, params, x, y):
     lo, hi = x.lo + y.lo, x.hi + y.hi
     if not jnp.issubdtype(lo.dtype, jnp.floating):
         return Interval(lo, hi)
+    xp = _namespace(lo, hi)
+    if _has_no_nan(lo) and _has_no_nan(hi):
+        return round_outward(lo, hi)
     # inf - inf may be any number. nan stays only where an operand is nan, that is, defined nowhere.
-    exists = ~(jnp.isnan(x.lo) | jnp.isnan(y.lo))
-    lo, hi = jnp.where(jnp.isnan(lo) & exists, -jnp.inf, lo), jnp.where(jnp.isnan(hi) & exists, jnp.inf, hi)
+    exists = ~(xp.isnan(x.lo) | xp.isnan(y.lo))
+    lo, hi = xp.where(xp.isnan(lo) & exists, -jnp.inf, lo), xp.where(xp.isnan(hi) & exists, jnp.inf, hi)
     return round_outward(lo, hi)
 
 
@@ -133,16 +147,24 @@ def _negate(breaks, params, x):
 
 
 def _product(x: Array, y: Array) -> Array:
+    product = x * y
+    if _has_no_nan(product):
+        return product
     # 0 inf is 0 here: an infinite end stands for arbitrarily large finite numbers, and 0 times each of these is 0.
-    return jnp.where((x == 0) | (y == 0), 0, x * y)
+    return _namespace(product).where((x == 0) | (y == 0), 0, product)
 
 
 def _hull(*corners: Array) -> Interval:
     """Returns the smallest interval around these numbers, widened for rounding."""
-    return round_outward(functools.reduce(jnp.minimum, corners), functools.reduce(jnp.maximum, corners))
+    xp = _namespace(*corners)
+    return round_outward(functools.reduce(xp.minimum, corners), functools.reduce(xp.maximum, corners))
 
 
 def _multiply(breaks, params, x, y):
+    if y.lo is y.hi:
+        return _hull(_product(x.lo, y.lo), _product(x.hi, y.lo))
+    if x.lo is x.hi:
+        return _hull(_product(x.lo, y.lo), _product(x.lo, y.hi))
     return _hull(_product(x.lo, y.lo), _product(x.lo, y.hi), _product(x.hi, y.lo), _product(x.hi, y.hi))
 
 
@@ -151,20 +173,22 @@ def _divide(breaks, params, x, y):
 
 
 def _reciprocal(breaks, params, x):
+    xp = _namespace(x.lo, x.hi)
     pole = (x.lo < 0) & (x.hi > 0)
     breaks.append((x.lo <= 0) & (x.hi >= 0))
-    lo = jnp.where(pole, -jnp.inf, jnp.where(x.hi == 0, -jnp.inf, 1 / x.hi))
-    hi = jnp.where(pole, jnp.inf, jnp.where(x.lo == 0, jnp.inf, 1 / x.lo))
+    lo = xp.where(pole, -jnp.inf, xp.where(x.hi == 0, -jnp.inf, 1 / x.hi))
+    hi = xp.where(pole, jnp.inf, xp.where(x.lo == 0, jnp.inf, 1 / x.lo))
     smallest = jnp.finfo(lo.dtype).tiny
-    lo, hi = jnp.where(x.lo == -jnp.inf, jnp.minimum(lo, 0), lo), jnp.where(x.hi == jnp.inf, jnp.maximum(hi, 0), hi)
+    lo, hi = xp.where(x.lo == -jnp.inf, xp.minimum(lo, 0), lo), xp.where(x.hi == jnp.inf, xp.maximum(hi, 0), hi)
     # The reciprocal of the largest number is too small for a floating number, but not 0.
-    lo = jnp.where((lo == 0) & (x.hi < 0), -smallest, lo)
-    return round_outward(lo, jnp.where((hi == 0) & (x.lo > 0), smallest, hi))
+    lo = xp.where((lo == 0) & (x.hi < 0), -smallest, lo)
+    return round_outward(lo, xp.where((hi == 0) & (x.lo > 0), smallest, hi))
 
 
 def _mignitude(x: Interval) -> Array:
     """Returns the smallest |x| of an interval."""
-    return jnp.maximum(0, jnp.maximum(x.lo, -x.hi))
+    xp = _namespace(x.lo, x.hi)
+    return xp.maximum(0, xp.maximum(x.lo, -x.hi))
 
 
 def _absolute(breaks, params, x):
@@ -173,7 +197,7 @@ def _absolute(breaks, params, x):
 
 
 def _square(breaks, params, x):
-    return round_outward(_mignitude(x) ** 2, jnp.maximum(x.lo**2, x.hi**2))
+    return round_outward(_mignitude(x) ** 2, _namespace(x.lo, x.hi).maximum(x.lo**2, x.hi**2))
 
 
 def _integer_power(breaks, params, x):
@@ -480,7 +504,8 @@ EXTENSIONS: dict[str, Callable[..., Any]] = {
     "acos": _reflected(_increasing(lambda x: jnp.arccos(-x), bottom=0.0, top=math.pi)),
     "erfc": _reflected(_increasing(lambda x: lax.erfc(-x), ulps=2048)),
     "rsqrt": _reflected(_increasing(lambda x: lax.rsqrt(-x), top=jnp.inf)),
-    **{"add": _add, "sub": _subtract, "neg": _negate, "mul": _multiply, "div": _divide, "dot_general": _dot},
+    **{"add": _add, "add_any": _add, "sub": _subtract, "neg": _negate, "mul": _multiply, "div": _divide},
+    "dot_general": _dot,
     **{"square": _square, "integer_pow": _integer_power, "pow": _power, "abs": _absolute},
     **{"cos": _cosine, "sin": _sine, "tan": _tangent, "cosh": _hyperbolic_cosine},
     **{"sign": _stepwise(jnp.sign), "floor": _stepwise(jnp.floor)},
@@ -499,7 +524,7 @@ EXTENSIONS: dict[str, Callable[..., Any]] = {
 # Tighter extensions of operations whose two operands are one variable: x x, x - x, x != x and x == x.
 EXTENSIONS_OF_EQUAL_OPERANDS: dict[str, Callable[..., Any]] = {
     "mul": lambda breaks, params, x, _: _square(breaks, params, x),
-    "sub": lambda breaks, params, x, _: Interval(jnp.zeros_like(x.lo), jnp.zeros_like(x.lo)),
+    "sub": lambda breaks, params, x, _: Interval(*(_namespace(x.lo).zeros_like(x.lo),) * 2),
     "ne": lambda breaks, params, x, _: Interval(jnp.zeros(x.lo.shape, bool), jnp.zeros(x.lo.shape, bool)),
     "eq": lambda breaks, params, x, _: Interval(jnp.ones(x.lo.shape, bool), jnp.ones(x.lo.shape, bool)),
 }

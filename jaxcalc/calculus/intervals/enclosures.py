@@ -321,11 +321,11 @@ CALLS = {"jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "cus
 _NONDECREASING = {
     *("reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "rev", "slice", "dynamic_slice", "copy"),
     *("concatenate", "stack", "split", "pad", "gather", "scatter", "scatter-add", "dynamic_update_slice", "copy_p"),
-    *("reduce_sum", "cumsum", "add_any"),
+    *("reduce_sum", "cumsum"),
     *("reduce_precision", "stop_gradient", "reduce_and", "reduce_or", "and", "or"),
 }
 # Those of these operations that round; the others give the numbers as they are.
-_ROUNDS = {"reduce_sum", "cumsum", "add_any", "scatter-add", "reduce_precision"}
+_ROUNDS = {"reduce_sum", "cumsum", "scatter-add", "reduce_precision"}
 # The operands of these operations that are indices, and must be numbers: one index for the whole interval.
 _INDEX_OPERANDS = {
     **{"dynamic_slice": slice(1, None), "gather": slice(1, None)},

@@ -75,9 +75,9 @@ class Jets:
         self._program = derivatives_of(f)
 
     @property
-    def operations(self) -> int:
-        """How many elementary operations one evaluation takes."""
-        return len(self._program.operations) + 1
+    def operations(self) -> float:
+        """How many elementary operations on numbers one evaluation costs."""
+        return self._program.cost
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """Returns f, f', f'', f''' at the points x (k,), as an array (k, 4)."""
@@ -102,7 +102,7 @@ def isolate(jets: Jets, edges: np.ndarray) -> Cells:
     """Cuts the interval between the first and the last edge, finite and ascending, until each cell is decided."""
     scale = min(1.0, float(edges[-1] - edges[0]))
     lo, hi = edges[:-1], edges[1:]
-    most = min(_MOST_CELLS, _MOST_OPERATIONS // jets.operations)
+    most = min(_MOST_CELLS, _MOST_OPERATIONS / jets.operations)
     found: list[Cells] = []
     evaluated, iterations = 0, 0
     while len(lo):

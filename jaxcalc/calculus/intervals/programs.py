@@ -9,9 +9,10 @@ one by one takes milliseconds.
 
 import contextlib
 import functools
+import math
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,22 +20,27 @@ from jax import lax
 from jax.extend.core import Literal
 
 from jaxcalc.calculus.derivatives import expansion
-from jaxcalc.calculus.intervals.arithmetic import Breaks, Interval
-from jaxcalc.calculus.intervals.enclosures import (
-    CALLS,
-    any_break,
-    equals_extreme,
-    extended,
-    extreme_behind,
-    operands_of_extreme,
+from jaxcalc.calculus.intervals.arithmetic import Interval
+from jaxcalc.calculus.intervals.enclosures import CALLS
+from jaxcalc.calculus.intervals.execution import (
+    Constant,
+    Operation,
+    Slot,
+    Step,
+    hashable,
+    key_of,
+    on_numbers,
+    separated,
 )
-from jaxcalc.calculus.intervals.schedule import WIDTH, is_number, steps
+from jaxcalc.calculus.intervals.schedule import steps
 from jaxcalc.calculus.whole_powers import whole_exponents
 from jaxcalc.core.captures import Captures, Versions
 
-# The rows of a batch, and of a batch of a long program, which would wait for the rows that a small batch does not use.
-# Every operation compiles for these lengths alone.
-ROWS, _ROWS_OF_LONG = 1024, 256
+# The most rows of a batch, and the most numbers that all rows of one array hold. Operations on arrays compile for the
+# number of rows that follows, and for no other.
+ROWS, _NUMBERS = 1024, 2**17
+# So many entries of an array cost as much as an operation on a number.
+_ENTRIES = 8
 # Constants up to this size are compared by their numbers, larger ones by identity.
 _SMALL = 64
 # Integer powers up to this exponent are compiled one by one.
@@ -45,40 +51,12 @@ _UNROLLED = 4000
 _programs: weakref.WeakKeyDictionary[Callable, Versions["Program"]] = weakref.WeakKeyDictionary()
 
 
-class Slot:
-    """A value that is computed; `aval` is its shape and dtype."""
-
-    def __init__(self, aval: Any):
-        self.aval = aval
-
-
-class Constant:
-    """A value that is known."""
-
-    def __init__(self, val: Any):
-        self.val = val
-
-    @property
-    def key(self) -> Hashable:
-        """What is the same for equal constants."""
-        value = np.asarray(self.val)
-        return (value.dtype, value.shape, value.tobytes()) if value.size <= _SMALL else id(self.val)
-
-
-class Operation(NamedTuple):
-    """An elementary operation, in the terms of a JAX equation."""
-
-    primitive: Any
-    params: dict[str, Any]
-    invars: tuple[Any, ...]
-    outvars: tuple[Any, ...]
-
-
 class Program:
     """The operations that compute the results of a traced function of one number.
 
     Attributes:
         operations: In the order of their execution.
+        cost: What one row costs, in operations on numbers.
     """
 
     def __init__(self, f: Callable):
@@ -89,9 +67,14 @@ class Program:
         self._input = Slot(traced.in_avals[0])
         self._results = self._inlined(traced.jaxpr, traced.consts, [self._input])
         self._drop_unused()
-        self._steps = steps(self.operations, _key_of)
-        self._rows = ROWS if len(self._steps) == len(self.operations) else _ROWS_OF_LONG
-        self._producers = {slot: operation for operation in self.operations for slot in operation.outvars}
+        producers = {slot: operation for operation in self.operations for slot in operation.outvars}
+        self._steps = steps(self.operations, key_of)
+        self._prepared = [Step(step, producers) for step in self._steps]
+        sizes = [math.prod(slot.aval.shape) for operation in self.operations for slot in operation.outvars]
+        largest = max([1, *sizes])
+        self.cost = 1 + sum(max(1, size / _ENTRIES) for size in sizes)
+        self._rows = min(ROWS, 2 ** max(0, int(math.log2(_NUMBERS / largest))))
+        self._pads = not all(map(on_numbers, self.operations))
 
     def _inlined(self, jaxpr: Any, consts: Sequence, inputs: Sequence) -> list:
         """Appends the operations of a jaxpr; returns its results, each a Slot or a Constant."""
@@ -128,7 +111,7 @@ class Program:
         if primitive is lax.integer_pow_p and abs(params["y"]) > _OWN_POWER:
             # An exponent that is an operand needs no program of its own.
             operands, primitive, params = [*operands, Constant(np.asarray(params["y"], aval.dtype))], lax.pow_p, {}
-        key = (primitive, _hashable(params), tuple(getattr(operand, "key", operand) for operand in operands))
+        key = (primitive, hashable(params), tuple(map(_key, operands)))
         if key not in self._known:
             self._known[key] = tuple(Slot(var.aval) for var in equation.outvars)
             self.operations.append(Operation(primitive, params, tuple(operands), self._known[key]))
@@ -157,9 +140,9 @@ class Program:
         """Returns the results at the points x (k,), as an array (k, results)."""
 
         def values(x):
-            return (np.stack([np.broadcast_to(y, x.shape) for y in self._run(x, _values)], axis=1),)
+            return (np.stack([np.broadcast_to(y, x.shape) for y in self._run(x, Step.at)], axis=1),)
 
-        return _in_batches(values, self._rows, x)[0]
+        return self._in_batches(values, x)[0]
 
     def over(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns lower and upper bounds, each (k, results), over the intervals [lo, hi], each (k,).
@@ -173,27 +156,41 @@ class Program:
 
         def bounds(lo, hi):
             breaks: list[Any] = []
-            results = self._run(Interval(lo, hi), functools.partial(_intervals, self._producers, breaks))
+            results = self._run(Interval(lo, hi), functools.partial(Step.over, breaks=breaks))
             pairs = [y if isinstance(y, Interval) else (y, y) for y in results]
             found = [np.asarray(row).reshape(-1, len(lo)) for row in breaks]
             broken = np.any(np.concatenate([np.zeros((1, len(lo)), bool), *found]), axis=0)
             return (*(np.stack([np.broadcast_to(pair[end], lo.shape) for pair in pairs], 1) for end in (0, 1)), broken)
 
-        lower, upper, broken = _in_batches(bounds, self._rows, lo, hi)
+        lower, upper, broken = self._in_batches(bounds, lo, hi)
         return lower, upper, broken
 
     def _run(self, start: Any, evaluated: Callable) -> list:
-        """Returns the results, given those of the input, by `evaluated`(operations, values) of each step."""
+        """Returns the results, given those of the input, by `evaluated`(step, values)."""
         values: dict[Slot, Any] = {self._input: start}
-        for step in self._steps:
+        for step in self._prepared:
             results = evaluated(step, values)
-            if len(step) == 1:
-                values.update(zip(step[0].outvars, results, strict=True))
+            if len(step.operations) == 1:
+                values.update(zip(step.operations[0].outvars, results, strict=True))
                 continue
             for column, result in enumerate(results):
-                parts = _separated(result)
-                values.update(zip((operation.outvars[column] for operation in step), parts, strict=False))
+                parts = separated(result, len(step.operations))
+                values.update(zip((operation.outvars[column] for operation in step.operations), parts, strict=True))
         return [values[result] if isinstance(result, Slot) else result.val for result in self._results]
+
+    def _in_batches(self, run: Callable, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Returns the results of run(*rows) for all rows of the columns (k,), in batches.
+
+        Where an operation works on arrays, whose kernels compile for each number of rows, all batches have one length.
+        """
+        parts = []
+        for first in range(0, max(len(columns[0]), 1), self._rows):
+            rows = [column[first : first + self._rows] for column in columns]
+            count = len(rows[0])
+            wanted = self._rows if self._pads else max(count, 1)
+            padded = [np.concatenate([row, np.full(wanted - count, row[-1] if count else 1.0)]) for row in rows]
+            parts.append([np.asarray(result)[:count] for result in run(*padded)])
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 def derivatives_of(f: Callable) -> Program:
@@ -217,107 +214,12 @@ def derivatives_of(f: Callable) -> Program:
     return versions.current([f], make)
 
 
-def _values(step: tuple[Operation, ...], values: dict) -> Sequence:
-    """Returns the results of equal operations at a row of points, one after the other."""
-    operands, axes = _operands(step[0].invars, values) if len(step) == 1 else _stacked(step, values)
-    return _point_kernel(_Signature(step[0]), axes)(*operands)
-
-
-def _intervals(producers: dict, breaks: list, step: tuple[Operation, ...], values: dict) -> Sequence:
-    """Returns the results of equal operations over a row of intervals, one after the other.
-
-    Appends to `breaks` whether they may fail to be analytic there, unless they cannot. Nothing is read here, since the
-    next operation can be dispatched before the result of this one is there.
-    """
-    operation = step[0]
-    extreme = extreme_behind(operation, producers) if len(step) == 1 else None
-    if len(step) == 1:
-        operands, axes = _operands(operands_of_extreme(operation, extreme) if extreme else operation.invars, values)
-    else:
-        operands, axes = _stacked(step, values)
-    results, found = _interval_kernel(_Signature(operation), axes, _Signature(extreme) if extreme else None)(*operands)
-    if found is not None:
-        breaks.append(found)
-    return results
-
-
-def _stacked(step: tuple[Operation, ...], values: dict) -> tuple[list, tuple]:
-    """Returns the operands of equal operations, one after the other, and their axes; the last fills up to `WIDTH`."""
-    rows = [*step, *step[-1:] * (WIDTH - len(step))]
-    operands = []
-    for atoms in zip(*(operation.invars for operation in rows), strict=True):
-        column = [values[atom] if isinstance(atom, Slot) else np.full(_ROWS_OF_LONG, atom.val) for atom in atoms]
-        operands.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *column))
-    return operands, (0,) * len(operands)
-
-
-def _separated(result: Any) -> list:
-    """Returns the results of the operations whose operands `_stacked` put one after the other."""
-    leaves, form = jax.tree.flatten(result)
-    parts = [np.asarray(leaf).reshape(WIDTH, _ROWS_OF_LONG) for leaf in leaves]
-    return [form.unflatten([part[k] for part in parts]) for k in range(WIDTH)]
-
-
-def _key_of(operation: Operation) -> Hashable:
-    """Returns what is the same for operations on numbers that one compiled program computes; None for all others."""
-    if not all(map(is_number, (*operation.invars, *operation.outvars))):
-        return None
-    return _Signature(operation), tuple((isinstance(atom, Slot), is_number(atom)) for atom in operation.invars)
-
-
-def _operands(atoms: Sequence, values: dict) -> tuple[list, tuple]:
-    """Returns the values of operands, and the axis of each along which the rows lie, None for a constant."""
-    operands = [values[atom] if isinstance(atom, Slot) else atom.val for atom in atoms]
-    return operands, tuple(0 if isinstance(atom, Slot) else None for atom in atoms)
-
-
-class _Signature:
-    """An operation without its variables: what its compiled program depends on besides shapes and dtypes."""
-
-    def __init__(self, operation: Operation):
-        self.primitive, self.params = operation.primitive, operation.params
-        self.equal = len(operation.invars) == 2 and operation.invars[0] is operation.invars[1]
-        self._key = (self.primitive, _hashable(self.params), self.equal)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Signature) and self._key == other._key
-
-
-@functools.lru_cache(maxsize=4096)
-def _point_kernel(signature: _Signature, axes: tuple) -> Callable:
-    primitive, params = signature.primitive, signature.params
-
-    def results(*operands):
-        found = primitive.bind(*operands, **primitive.get_bind_params(params))
-        return found if primitive.multiple_results else [found]
-
-    return jax.jit(jax.vmap(results, in_axes=axes))
-
-
-@functools.lru_cache(maxsize=4096)
-def _interval_kernel(signature: _Signature, axes: tuple, extreme: _Signature | None) -> Callable:
-    def results(*operands):
-        breaks = Breaks()
-        if extreme is not None:
-            return [equals_extreme(extreme, *operands)], None
-        found = extended(signature.primitive, signature.params, list(operands), signature.equal, breaks)
-        return found, any_break(breaks) if breaks else None
-
-    return jax.jit(jax.vmap(results, in_axes=axes))
-
-
-def _in_batches(run: Callable, length: int, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Returns the results of run(*rows) for all rows of the columns (k,), in batches of this length."""
-    parts = []
-    for first in range(0, max(len(columns[0]), 1), length):
-        rows = [column[first : first + length] for column in columns]
-        count = len(rows[0])
-        padded = [np.concatenate([row, np.full(length - count, row[-1] if count else 1.0)]) for row in rows]
-        parts.append([np.asarray(result)[:count] for result in run(*padded)])
-    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+def _key(operand: Slot | Constant) -> Hashable:
+    """Returns what is the same for equal constants; a value that is computed is its own key."""
+    if isinstance(operand, Slot):
+        return operand
+    value = np.asarray(operand.val)
+    return (value.dtype, value.shape, value.tobytes()) if value.size <= _SMALL else id(operand.val)
 
 
 def _is_short(params: dict, operands: list) -> bool:
@@ -342,13 +244,3 @@ def _unchanged(name: str, operands: list, aval: Any) -> Any:
         if neutral is not None and isinstance(other, Constant) and np.all(np.asarray(other.val) == neutral):
             return operand
     return None
-
-
-def _hashable(params: dict) -> Hashable:
-    """Returns parameters of an operation as a key; those that cannot be hashed are told apart by identity."""
-    key = tuple(sorted(params.items(), key=lambda item: item[0]))
-    try:
-        hash(key)
-    except TypeError:
-        return tuple((name, repr(value)) for name, value in key)
-    return key

@@ -9,12 +9,10 @@ import collections
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import numpy as np
-
 # Shorter programs run one by one: what they would save is less than what another compiled program costs.
 _SHORTEST = 400
-# How many operations a call takes, and from how many on the call is worth its padding.
-WIDTH, _LEAST = 8, 3
+# How many operations a step takes at most; fewer than the least run one by one.
+_WIDTH, _LEAST = 16, 3
 
 
 def steps(operations: Sequence[Any], key_of: Callable[[Any], Hashable]) -> list[tuple[Any, ...]]:
@@ -47,7 +45,7 @@ def steps(operations: Sequence[Any], key_of: Callable[[Any], Hashable]) -> list[
         # The largest set of equal operations first: meanwhile the smaller ones grow.
         key = max(ready, key=lambda key: len(ready[key]))
         queue = ready[key]
-        count = min(len(queue), WIDTH) if len(queue) >= _LEAST else 1
+        count = min(len(queue), _WIDTH) if len(queue) >= _LEAST else 1
         step = [queue.popleft() for _ in range(count)]
         if not queue:
             del ready[key]
@@ -58,9 +56,3 @@ def steps(operations: Sequence[Any], key_of: Callable[[Any], Hashable]) -> list[
                 if not waiting[k]:
                     enqueue(k)
     return found
-
-
-def is_number(atom: Any) -> bool:
-    """Returns whether an operand or a result is a single floating number."""
-    value = atom.aval if hasattr(atom, "aval") else np.asarray(atom.val)
-    return value.shape == () and np.issubdtype(value.dtype, np.floating)

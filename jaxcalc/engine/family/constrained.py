@@ -81,7 +81,8 @@ class ConstrainedResult(OptimizeResult[X]):
     Attributes:
         multipliers: One for each component of the constraints, in their form: an array in the shape of what the
             constraint function returns, or a list of them where constraints is a list.
-        constraint_violation: By how much x violates the constraint that it violates most; 0 if none.
+        constraint_violation: By how much x violates the constraint that it violates most; 0 if none, nan where the
+            problem is INVALID.
         optimality: The largest component of x - P(x - (jac - sum_j multipliers_j dg_j/dx)), P being the projection on
             the bounds of x.
         bound_multipliers: nu in the form of x, at least 0 at lower bounds and at most 0 at upper ones.
@@ -179,11 +180,13 @@ class ConstrainedFamily(Family):
     def fields(self, state: Any) -> dict[str, Any]:
         """Returns the multipliers in the form of the constraints, the violation and the optimality."""
         kkt = state.memory.kkt
+        # Of a start that cannot be evaluated nothing is known.
+        known = state.iterate.nit >= 0
         unraveled = jax.vmap(self._unravel, in_axes=-1, out_axes=-1)(kkt.bound_multipliers.astype(self._flat_dtype))
         return {
             "multipliers": self.layout.in_form(kkt.multipliers),
-            "constraint_violation": kkt.violation,
-            "optimality": kkt.optimality,
+            "constraint_violation": jnp.where(known, kkt.violation, jnp.nan),
+            "optimality": jnp.where(known, kkt.optimality, jnp.nan),
             "bound_multipliers": unraveled,
         }
 

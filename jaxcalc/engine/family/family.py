@@ -19,7 +19,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.core.arguments import as_floating
-from jaxcalc.core.lanes_last import in_its_layout
+from jaxcalc.core.lanes_last import in_its_layout, is_mapped
 from jaxcalc.core.shards import type_of_one
 from jaxcalc.core.tracing import Traced
 from jaxcalc.engine.linear_solves import Matvec, positive_definite
@@ -46,10 +46,14 @@ class Family(abc.ABC):
             constant: then lanes work with fun in a unit of its own.
         is_judged_by_gradient: Whether SUCCESS is judged by a gradient alone, whose size depends on units: then the
             method's promise has to agree where the caller has given no gtol.
+        leaves_layout_to_fun: Whether fun's operations decide where the lanes are in an evaluation; if not, they are
+            last.
         n: The number of variables.
         dtype: The work dtype.
         aux: The shapes of fun's auxiliary output; None if there is none.
         output_type: The shapes of what fun returns besides.
+        args_lead: Whether the lanes are the first axis of args that the lanes hold, and not the last: they are where
+            `jax.vmap` maps fun, as it does where fun has products with matrices of each problem.
         judges_small_changes: Whether `conclusions` decides about ftol and xtol too, which otherwise the engine does.
     """
 
@@ -58,13 +62,17 @@ class Family(abc.ABC):
     is_homogeneous: ClassVar[bool] = False
     is_judged_by_gradient: ClassVar[bool] = False
     judges_small_changes: ClassVar[bool] = False
+    leaves_layout_to_fun: ClassVar[bool] = True
 
     def __init__(
         self, fun: Callable, x0: PyTree, args: tuple[Any, ...], shared: tuple[Any, ...], has_aux: bool = False
     ):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
         self._take(fun, x0, has_aux)
-        output: Any = jax.eval_shape(lambda *inputs: fun(*inputs), jax.eval_shape(as_floating, x0), *args, *shared)
+        inputs = (jax.eval_shape(as_floating, x0), *args, *shared)
+        traced, output = jax.make_jaxpr(lambda *inputs: fun(*inputs), return_shape=True)(*inputs)
+        own, count = len(jax.tree.leaves((x0, args))), len(traced.jaxpr.invars)
+        self.args_lead: bool = self.leaves_layout_to_fun and is_mapped(traced, [k < own for k in range(count)])
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):
             raise TypeError(f"with has_aux=True fun must return (value, anything); it returned {output}.")
         self.aux: Any = output[1] if has_aux else None
@@ -230,8 +238,8 @@ class Family(abc.ABC):
     ) -> Any:
         """Returns what a method needs at points of the lanes, and fun's auxiliary output, lanes last.
 
-        The points, which `needs.points` reads from a state, and all derivatives are those of z = x / scale; args and
-        scale have lanes last.
+        The points, which `needs.points` reads from a state, and all derivatives are those of z = x / scale; scale has
+        lanes last, and args where `args_lead` says.
         """
 
         def of_one(args, scale, *points):
@@ -240,4 +248,8 @@ class Family(abc.ABC):
 
             return needs.evaluate(function, *points)
 
-        return in_its_layout(of_one)(args, scale, *points)
+        return in_its_layout(of_one, first=int(self.args_lead))(args, scale, *points)
+
+    def args_on_lanes(self, args: PyTree) -> PyTree:
+        """Returns args of L problems, leaves (L, ...), as lanes hold them."""
+        return args if self.args_lead else jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), args)

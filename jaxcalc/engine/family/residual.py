@@ -99,6 +99,7 @@ class Residual(Family):
 
     methods: ClassVar[Mapping[str, Callable[[], Method]]] = least_squares.REGISTRY
     judges_small_changes = True
+    leaves_layout_to_fun = False
 
     @staticmethod
     def made_of(fun: Callable) -> Callable:

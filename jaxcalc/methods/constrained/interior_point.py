@@ -58,6 +58,9 @@ RETURN_PUSH, MARGIN, MOST_MARGIN, MOST_DUAL = 1e-4, 0.1, 1e-2, 1e3
 # The most times that mu falls at one point.
 MOST_FALLS = 5
 MOST_RESTORATIONS = 8
+# After CRAWLED trials in a row along steps of which boundaries leave less than SHORT a restoration begins. Restorations
+# count as in a row until a step of at least REAL has been taken.
+SHORT, CRAWLED, REAL = 0.02, 4, 0.1
 # Multipliers beyond this, of constraints whose gradients are at most MOST_GRADIENT, are estimated anew.
 MOST_MULTIPLIER = 1e12
 # A step is hundreds of operations; on matrices of fewer numbers than this, of all lanes, most of the time goes into
@@ -79,6 +82,7 @@ class Memory(NamedTuple):
     violation: Array  # (L,) |c_E| + |c_I - s| summed at x
     merit: Array  # (L,) the barrier problem's objective at x
     cuts: Array  # (L,) how often the step has been cut
+    short: Array  # (L,) int32, trials in a row along steps of which boundaries leave next to nothing
     corrections: Array  # (L,) int32, second-order corrections of the step so far
     correction: Array  # (m, L) what the last correction was to bring to zero
     corrected_violation: Array  # (L,) of the trial before it
@@ -170,6 +174,7 @@ class InteriorPoint(Method):
             violation=full(),
             merit=full(),
             cuts=counter,
+            short=counter,
             corrections=counter,
             correction=full(m),
             corrected_violation=full(),
@@ -213,13 +218,16 @@ class InteriorPoint(Method):
         memory, lost = _settled(memory, goes_on, fresh.worst, box, sides, numbers)
         wanted = goes_on & ~lost & ~iterate.stalled & ~memory.unbounded
         memory, unknown, stuck = _directed(memory, trial, goes_on, wanted, judgement, sides, numbers)
-        # Where no Newton step exists, as at a start where constraints have no slope, the violation alone has a way.
-        begins = unknown & (memory.violation > numbers.restorable) & (memory.restoration.count < MOST_RESTORATIONS)
+        # Where no Newton step exists, as at a start where constraints have no slope, or where boundaries leave next to
+        # nothing of one step after the other, as they do where constraints contradict each other, the violation alone
+        # has a way.
+        begins = unknown | (memory.short >= CRAWLED)
+        begins &= (memory.violation > numbers.restorable) & (memory.restoration.count < MOST_RESTORATIONS)
         memory, fresh, goes_on = _restoring(memory, begins), fresh.entering(begins), goes_on & ~begins
         stuck |= unknown & ~begins
         # A problem can go no further from a start, or from the end of a restoration, that cannot be evaluated.
         stalled = at.stalled | lost | stuck | fresh.given_up | ((start | returning) & ~finite)
-        descends = goes_on | judgement.corrects | judgement.cut
+        descends = (goes_on | judgement.corrects | judgement.cut) & ~begins
         return _aimed(at._replace(stalled=stalled), memory, descends, fresh, box, sides, numbers)
 
 
@@ -330,13 +338,16 @@ def _with_fresh_slacks(
     slack_only, leaves = tried & better, restored & (better | (worst <= 0.1 * numbers.infeasible))
     entered = tried & ~better
     own = restoration.begun(old, entered, point.x, memory.violation)._replace(
-        count=jnp.where(judgement.accepted, 0, old.count + tried), margin=margin
+        count=jnp.where(judgement.accepted & (memory.step.length >= REAL), 0, old.count + tried), margin=margin
     )
     own = own._replace(radius=jnp.where(restoring, radius, own.radius))
     shift = jnp.minimum(descent.MOST_MEMORY, jnp.maximum(descent.MEMORY_GROWTH * memory.shift, RESTORED_SHIFT))
     fresh = slack_only | leaves
     point = point._replace(slack=jnp.where(fresh, slack, point.slack), hessian=jnp.where(entered, 0, point.hessian))
-    memory = memory._replace(point=point, restoration=own, filter=pairs, shift=jnp.where(entered, shift, memory.shift))
+    memory = memory._replace(
+        point=point, restoration=own, filter=pairs, shift=jnp.where(entered, shift, memory.shift),
+        short=jnp.where(fails, 0, memory.short),
+    )  # fmt: skip
     return memory, _Fresh(slack_only, entered, restoring & ~leaves, leaves, fails & hopeless, worst)
 
 
@@ -353,7 +364,7 @@ def _restoring(memory: Memory, where: Array) -> Memory:
     )
     pairs = memory.filter.with_pair(memory.violation, memory.merit, where)
     point = point._replace(hessian=jnp.where(where, 0, point.hessian))
-    return memory._replace(point=point, restoration=own, filter=pairs)
+    return memory._replace(point=point, restoration=own, filter=pairs, short=jnp.where(where, 0, memory.short))
 
 
 def _with_duals(
@@ -470,6 +481,7 @@ def _directed(
     stuck = goes_on & tiny & (memory.tiny >= 1)
     corrects = judgement.corrects & known & (~first | (step.length >= descent.CORRECTED_LENGTH * old.length))
     shorter = judgement.cut | (judgement.corrects & ~corrects)
+    short = memory.short + ((memory.short > 0) & shorter)
     cut = old._replace(length=jnp.where(shorter, judgement.length, old.length))
     corrected = step._replace(duals=old.duals, dual_length=old.dual_length, slope=old.slope)
     step = step._replace(length=jnp.where(again, descent.MOST_CUT * step.length, step.length))
@@ -477,6 +489,7 @@ def _directed(
         step=chosen([(goes_on | again, step), (corrects, corrected)], cut),
         tiny=jnp.where(goes_on, jnp.where(tiny, memory.tiny + 1, 0), memory.tiny),
         cuts=jnp.where(goes_on, 0, memory.cuts + shorter),
+        short=jnp.where(goes_on | again, jnp.where(step.length < SHORT, memory.short + 1, 0), short),
         correction=residual,
         corrected_violation=violation_sum(trial.constraints, trial.slack),
         corrections=jnp.where(corrects, memory.corrections + 1, 0),

@@ -108,19 +108,20 @@ def _aimed(at: Point, state: Restoration, box: Box, wanted: Array, begins: Array
     reduced, norm, matrix, square, level, smallest = _reduced(
         x, g, r, model, lower, upper, state.radius, numbers.eps, numbers.tolerance
     )
-    stationary = level | smallest
-    newton, found = _inside(matrix, -reduced / norm, state.radius, wanted & ~stationary, numbers.shave)
+    newton, found = _inside(matrix, -reduced / norm, state.radius, wanted & ~(level | smallest), numbers.shave)
     Bg = symmetric_matvec(model, reduced)
     first = jnp.clip(x + newton, lower, upper) - x
     trial, predicted = _better(x, g, reduced, Bg, first, symmetric_matvec(model, first), model, state.radius, found,
                                lower, upper)  # fmt: skip
+    # A fall that is lost in the rounding of |r|^2 / 2 is none.
+    level |= predicted <= 10 * numbers.eps * square
     asked = level & ~smallest & ~begins & wanted
     trial, predicted, bent = only_where(
         asked, lambda: _along_curvature(x, g, matrix, model, state.radius, lower, upper), (trial, predicted, ~asked)
     )
     looks = level & ~smallest & begins
     trial, predicted = jnp.where(looks, x, trial), jnp.where(looks, LOOKS, predicted)
-    return Aim(trial, -r, predicted, square, stationary & ~looks & ~(asked & bent))
+    return Aim(trial, -r, predicted, square, (level | smallest) & ~looks & ~(asked & bent))
 
 
 def _along_curvature(

@@ -6,7 +6,7 @@ The minimiser solves (B + lambda I) s = -g with lambda >= 0, B + lambda I positi
 |s| = radius. Each turn of the loop tries a lambda in a bracket by a Cholesky factorisation. The factorisation fails
 where lambda is too small. Where it succeeds, the length of s tells on which side of the solution lambda lies, and
 Newton's method on 1/|s| - 1/radius gives the next lambda. In the hard case, where |s| < radius at the smallest lambda
-possible, a vector z of small curvature is added to s until the step reaches the edge.
+possible, a vector z of negative curvature is added to s until the step reaches the edge.
 """
 
 from typing import NamedTuple
@@ -57,13 +57,17 @@ def solve_subproblem(B: Array, g: Array, radius: Array, shift: Array) -> tuple[A
         *_first_bracket(jnp.sqrt(dot(g, g)), norm, least, radius, shift), jnp.zeros_like(g), shift, hopeless
     )
 
+    # Without a part in z a variable that f does not use keeps its value exactly. Where B is zero z is never followed.
+    used = jnp.any(B != 0, axis=0)
+    used |= ~jnp.any(used, axis=0)
+
     def turn(carry):
         count, bracket = carry
         factor, positive = cholesky(B, bracket.shift)
         positive &= (bracket.shift > 0) | _is_regular(B, factor)
         w = solve_lower(factor, -g)
         s = solve_upper(factor, w)
-        q, v = solve_lower(factor, s), longest_solution(factor)
+        q, v = solve_lower(factor, s), longest_solution(factor, used)
         z = solve_upper(factor, v)
         zz = dot(z, z)
         unit = 1 / jnp.sqrt(zz)

@@ -27,7 +27,7 @@ from jaxcalc.engine.family.constrained import ConstrainedFamily, default_violati
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.constrained.lagrangian import Constrained
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.constraints import checked, common_numbers, with_constraints
+from jaxcalc.optimize.constraints import checked, common_numbers, of_inputs, with_constraints
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.optimize.multistart.points import VALUES, Blocks, Data, Ends
 
@@ -123,13 +123,13 @@ class _Tied:
 
 
 class _IgnoringStart:
-    """(x, start, *inputs, weights) -> g(x, *inputs)."""
+    """(x, start, *inputs, weights) -> g(x, *inputs), or g(x) where g takes nothing else."""
 
     def __init__(self, references: Sequence[Callable]):
         (self._reference,) = references
 
     def __call__(self, x: Any, start: Any, *others: Any) -> Any:
-        return self._reference()(x, *others[:-1])
+        return of_inputs(self._reference(), x, others[:-1])
 
 
 def _ignoring_start(constraints: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from jaxcalc.optimize.multistart.merging import (
+    NEIGHBOURS,
     Lines,
     Refused,
     apart_by_problem,
@@ -30,8 +31,9 @@ from jaxcalc.optimize.multistart.points import Ends, joined
 HALVINGS, LEFT = 2, 0.1
 # A path does not lead on where the longest of its pieces is still longer than this share of what was halved.
 SHRUNK = 0.8
-# The nearest other plains that each plain is compared with along paths, in each round.
-PATHS = 2
+# The nearest other plains that each plain is compared with along paths, in each round; and of how many ends of a plain
+# the distances to others are taken.
+PATHS, MOST_ENDS = 2, 256
 
 
 def merged_on_plains(
@@ -59,6 +61,7 @@ def merged_on_plains(
         level = rows[ends.success[rows]]
         paths = neighbours(ends, level, lines.scale, np.inf)
         paths = unique_pairs(*map(np.append, paths, _nearest_of_another_label(ends, label, level, level, lines.scale)))
+        paths = unique_pairs(*map(np.append, paths, _between_plains(ends, label, level, lines)))
         first, second = _shortest(ends, label, lines, *by_path.without(*_of_two_labels(label, *paths)))
         if not len(first):
             return label
@@ -134,13 +137,47 @@ def _nearest_of_another_label(
     return unique_pairs(rows[known], others[nearest[known]])
 
 
+def _between_plains(ends: Ends, label: np.ndarray, rows: np.ndarray, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the shortest pair of rows between each label and the nearest few labels of equal value.
+
+    The row nearest to an end may lie on another valley, and that one's value may differ: two circles side by side are
+    nearer to each other than the ends on each of them, where these are few.
+    """
+    pairs = [(rows[:0], rows[:0])]
+    for problem in np.unique(ends.problem[rows]):
+        own = rows[ends.problem[rows] == problem]
+        labels = np.unique(label[own])
+        groups = [own[label[own] == one] for one in labels]
+        groups = [group[:: -(-len(group) // MOST_ENDS)] for group in groups]
+        others = np.concatenate(groups)
+        for group in groups if len(labels) > 1 else []:
+            first, second = (side.ravel() for side in np.meshgrid(group, others, indexing="ij"))
+            first, second = _even(ends, lines, *_of_two_labels(label, first, second))
+            length = _lengths(ends, lines.scale, first, second)
+            order = np.argsort(length, kind="stable")
+            _, nearest = np.unique(label[second[order]], return_index=True)
+            chosen = order[np.sort(nearest)[:NEIGHBOURS]]
+            pairs.append((first[chosen], second[chosen]))
+    return unique_pairs(*map(np.concatenate, zip(*pairs, strict=True)))
+
+
+def _even(ends: Ends, lines: Lines, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pairs whose values are equal but for the slack."""
+    even = np.abs(ends.value[first] - ends.value[second]) <= lines.slack(ends, first, second)
+    return first[even], second[even]
+
+
+def _lengths(ends: Ends, scale: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the largest component between the ends of each pair, in units of the box."""
+    return np.max(np.abs(ends.place[first] - ends.place[second]) / scale, axis=1, initial=0)
+
+
 def _shortest(
     ends: Ends, label: np.ndarray, lines: Lines, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns of these pairs, where their values are equal, the shortest between any two labels, few for each label."""
-    even = np.abs(ends.value[first] - ends.value[second]) <= lines.slack(ends, first, second)
-    first, second = first[even], second[even]
-    length = np.max(np.abs(ends.place[first] - ends.place[second]) / lines.scale, axis=1, initial=0)
+    first, second = _even(ends, lines, first, second)
+    length = _lengths(ends, lines.scale, first, second)
     order = np.argsort(length, kind="stable")
     both = np.sort(np.column_stack([label[first], label[second]])[order], axis=1)
     order = order[np.sort(np.unique(both, axis=0, return_index=True)[1])]

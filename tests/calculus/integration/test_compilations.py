@@ -60,6 +60,7 @@ def test_a_further_integrand_compiles_one_program_and_another_array_none(compila
     assert compilations() == before + 1
 
 
+@pytest.mark.slow
 def test_ends_of_a_batch_and_all_parameters_have_derivatives():
     def total(a, b, p, count):
         found = jc.integrate(lambda x, p, n: p["c"] * x**n + jnp.sum(p["d"]), a, b, (p, count))

@@ -12,6 +12,7 @@ from jax import lax
 from jaxcalc.calculus.derivatives import derivative
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
 from jaxcalc.core.platform import quick_to_compile
+from tests.families import slow_but
 
 FUNCTIONS = {
     "powers": lambda x: x**4 - x + (x - 0.3) ** 3 + x**-2.0 + x**-1,
@@ -42,10 +43,24 @@ FUNCTIONS = {
 }
 
 
-SLOW = {"beta"}
+# The cases of an ordinary run; `test_covers_rounding` has every operation by itself.
+BRIEF = (
+    "powers",
+    "waves",
+    "pieces",
+    "quotient",
+    "arrays",
+    "polyval",
+    "cond",
+    "loop",
+    "counter",
+    "x^x",
+    "select",
+    "gamma",
+)
 
 
-@pytest.mark.parametrize("name", [pytest.param(k, marks=[pytest.mark.slow] if k in SLOW else []) for k in FUNCTIONS])
+@pytest.mark.parametrize("name", slow_but(FUNCTIONS, BRIEF))
 def test_contains_every_sample_of_the_function_and_two_derivatives(name):
     f = lambda x: jnp.stack([jnp.asarray(derivative(FUNCTIONS[name], order)(x), float) for order in range(3)])  # noqa: E731
     draw = np.random.default_rng(0)

@@ -45,3 +45,23 @@ def test_results_are_those_of_one_by_one(programs):
     np.testing.assert_allclose(together.at(lo), alone.at(lo), rtol=1e-13, atol=1e-14)
     for one, other in zip(alone.over(lo, lo + 0.02), together.over(lo, lo + 0.02), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-13, atol=1e-14)
+
+
+def test_a_constant_operand_holds_for_every_row():
+    """A quotient by a constant asks once whether the constant holds 0, for all rows."""
+    with jax.enable_x64(True):
+        program = Program(lambda x: (x / 3, 2 / x))
+        lower, upper, broken = program.over(np.array([1.0, -1.0, 4.0]), np.array([2.0, 1.0, 5.0]))
+    assert broken.tolist() == [False, True, False]
+    np.testing.assert_allclose(lower, [[1 / 3, 1.0], [-1 / 3, -np.inf], [4 / 3, 0.4]])
+    np.testing.assert_allclose(upper, [[2 / 3, 2.0], [1 / 3, np.inf], [5 / 3, 0.5]])
+
+
+def test_arrays_take_fewer_rows_at_a_time_the_larger_they_are():
+    with jax.enable_x64(True):
+        small, large = (Program(lambda x, n=n: (jnp.mean(jnp.arange(n) * x),)) for n in (8, 4096))
+        x = np.linspace(0, 1, 70)
+        np.testing.assert_allclose(large.at(x)[:, 0], x * 4095 / 2)
+    assert small._rows == 1024
+    assert large._rows == 32
+    assert large.cost > 100 * small.cost

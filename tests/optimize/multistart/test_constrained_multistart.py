@@ -66,6 +66,22 @@ def test_a_circle_of_minima_is_one():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tilt", [0.01, 0.0])
+def test_two_circles_of_minima_are_two(tilt):
+    """The circles are nearer to each other than the few ends on each of them; the constraint takes x alone."""
+    sphere = {"type": "eq", "fun": lambda x: jnp.sum(x**2) - 1}
+
+    def fun(x, tilt):
+        return (x[2] ** 2 - 0.25) ** 2 + tilt * x[2]
+
+    box = (jnp.full(3, -2.0), jnp.full(3, 2.0))
+    minima = jc.multistart(fun, box, (tilt,), constraints=sphere, starts=64, maxfev=0)
+    assert minima.certificate.kind_name == ["degenerate"] * 2
+    np.testing.assert_allclose(np.sort(minima.x[:, 2]), [-0.5, 0.5], atol=0.01)
+    assert int(minima.count.sum()) == 64
+
+
+@pytest.mark.slow
 def test_descents_nearby_stay_near():
     """From points near a curve of minima descents end beside their starts, wherever the middle of the box is."""
     sphere = {"type": "eq", "fun": lambda x: jnp.sum(x**2) - 1}

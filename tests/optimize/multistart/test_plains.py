@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
+from jaxcalc.engine.status import Status
+from jaxcalc.optimize.multistart.merging import Lines
+from jaxcalc.optimize.multistart.plains import merged_on_plains
+from jaxcalc.optimize.multistart.points import Ends
 from jaxcalc.optimize.multistart.result import coverage
 
 
@@ -181,3 +185,29 @@ def test_a_canonical_form_that_is_none(name):
     canonical, error, words = BAD[name]
     with pytest.raises(error, match=words):
         jc.multistart(symmetric, BOX, (EVEN,), starts=16, canonical=canonical)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.1])
+def test_plains_side_by_side(tilt):
+    """Four groups of ends on each of two circles, which are nearer to each other than the groups on one."""
+
+    def on_circles(x):
+        length = np.maximum(np.hypot(x[:, 0], x[:, 1]), 1e-9)[:, None]
+        circle = np.column_stack([x[:, :2] / length, np.where(x[:, 2] > 0, 0.5, -0.5)])
+        return Ends(
+            circle, value(circle, None), np.full(len(x), Status.SUCCESS), np.zeros(len(x), int), np.ones(len(x), int),
+            circle, np.zeros(len(x)),
+        )  # fmt: skip
+
+    def value(x, _):
+        return (np.sum(x[:, :2] ** 2, axis=1) - 1) ** 2 + 16 * (x[:, 2] ** 2 - 0.25) ** 2 + tilt * x[:, 2]
+
+    angle = (np.pi / 4 * np.array([1, 3, 5, 7])[:, None] + 1e-4 * np.arange(6)).ravel()
+    ends = on_circles(
+        np.column_stack([np.cos(angle), np.sin(angle), 0 * angle]).repeat(2, 0) + np.array([[0, 0, -1], [0, 0, 1]] * 24)
+    )
+    lines = Lines(value, 1e-8, np.full(3, 4.0))
+    label = merged_on_plains(ends, np.ones(48, bool), lines, lambda x, problem: on_circles(x))
+    upper = ends.x[:, 2] > 0
+    assert len(set(label[upper])) == len(set(label[~upper])) == 1
+    assert len(set(label)) == 2
