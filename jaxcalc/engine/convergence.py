@@ -33,7 +33,7 @@ LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
 # A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
 # if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
-# Noise of f, seen in short steps, tells where a stalled method has arrived if it is at most so many eps of the fall.
+# Noise of f, seen in a method's last step, tells where it has stalled if it is at most so many eps of the fall.
 NOISIEST = 10_000
 
 
@@ -42,12 +42,11 @@ class Record(NamedTuple):
 
     start: Array  # (n, L)
     steepest: Array  # (n, L) the largest size so far of each component of the free variables' gradient
-    noise: Array  # (L,) of f: what the slopes left unexplained of its last change that was mostly unexplained
 
     @classmethod
     def of(cls, family: Family, x0: Array) -> "Record | None":
         """Returns the record of lanes that are about to start at x0, (n, L); None where no gradient is tested."""
-        return cls(x0, jnp.zeros_like(x0), jnp.zeros_like(x0[0])) if family.is_judged_by_gradient else None
+        return cls(x0, jnp.zeros_like(x0)) if family.is_judged_by_gradient else None
 
     def after(self, x: Array, gradient: Array, box: Box) -> "Record":
         """Returns the record after a step to x, where f has this gradient."""
@@ -108,16 +107,16 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     first = jnp.where(at_start, evaluation.value, lane.first)
     if lane.record is not None:
         lane = lane._replace(record=lane.record.after(new.x, new.gradient, lane.box))
-    decided, record = _decided(family, method, lane, first, evaluation, old, after)
+    decided = _decided(family, method, lane, first, evaluation, old, after)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
-    return Outcome(status, at_trial, moved | at_trial, first, floor, record)
+    return Outcome(status, at_trial, moved | at_trial, first, floor, lane.record)
 
 
 def _decided(
     family: Family, method: Method, lane: Lane, first: Array, evaluation: Evaluation, old: Iterate, state: Any
-) -> tuple[list[tuple[int, Array]], Record | None]:
-    """Returns the codes that the family and the method's promise decide and where each holds, and the lane's record.
+) -> list[tuple[int, Array]]:
+    """Returns the codes that the family and the method's promise decide, and where each holds.
 
     There is no success where x is about to be left along negative curvature.
 
@@ -138,53 +137,57 @@ def _decided(
     in_caller_s_units = at._replace(x=x, value=value, gradient=gradient)
     decided = family.conclusions(state, in_caller_s_units, box, lane.tolerances)
     share = lane.tolerances.promise
-    record = lane.record
-    if record is not None:
-        known, yes = record, at.nit == at.nit
+    if lane.record is not None:
+        record, yes = lane.record, at.nit == at.nit
 
-        def outlook() -> tuple[Array, Array, Array]:
-            noise = _noise(lane.box, old, evaluation, at.nit == old.nit, first, known.noise)
+        def outlook() -> tuple[Array, Array]:
             before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
-            return *_outlook(method, known._replace(noise=noise), first, before, free, share), noise
+            return _outlook(method, record, first, before, free, share)
 
         # Where the caller has given gtol it decides alone.
-        settled, spent, noise = only_where(share < jnp.inf, outlook, (yes, ~yes, known.noise))
-        record = known._replace(noise=noise)
+        asked = share < jnp.inf
+        settled, spent = only_where(asked, outlook, (yes, ~yes))
+        if at.promise is not None:
+            # Few steps are a method's last, so that what only these need costs next to nothing.
+            hidden = only_where(
+                asked & at.stalled, lambda: _is_hidden(record, lane.box, first, evaluation, old, at), ~yes
+            )
+            settled, spent = settled | hidden, spent | hidden
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:
         # Once the method has stalled along the negative curvature, only the gradient can decide about x.
         going = negative & ~at.stalled
         decided = [(status, holds & ~going if status.is_success else holds) for status, holds in decided]
-    return [(int(status), holds) for status, holds in decided], record
+    return [(int(status), holds) for status, holds in decided]
 
 
-def _noise(box: Box, old: Iterate, evaluation: Evaluation, refused: Array, first: Array, known: Array) -> Array:
-    """Returns the noise of f, (L,): a small change of f along a step of which its slopes explain less than half.
+def _is_hidden(record: Record, box: Box, first: Array, evaluation: Evaluation, old: Iterate, at: Iterate) -> Array:
+    """Returns where the noise of f hides what the method promises and what is left of the gradient, (L,).
 
-    Of a smooth f the trapezoidal rule leaves a share of the change that vanishes with the step, and a method shortens
-    its steps before it stalls. Noise, as a sum of terms that cancel or a factorisation of an ill-conditioned matrix
-    has, stays (Moré and Wild 2011).
+    Of the change of a smooth f along a step the trapezoidal rule explains all but a share that vanishes with the step,
+    and a method shortens its steps before it stalls. What it leaves unexplained of a small change is noise, as a sum of
+    terms that cancel has, or a factorisation of an ill-conditioned matrix (Moré and Wild 2011). Near a minimum the
+    gradient grows with the distance, and the fall with the distance squared: the noise hides a gradient of the root of
+    its share of the fall.
 
     Args:
+        record: Of the way so far.
         box: The bounds.
-        old: Where the method stood before the step.
-        evaluation: As in `outcome`.
-        refused: Where the method has not moved to the trial, (L,).
         first: The value at the start, (L,).
-        known: The noise so far, (L,), which stays where the step shows none.
+        evaluation: At the last trial, which was refused.
+        old: Where the method stood before the step.
+        at: Where the method stands, with its promise.
     """
-    change = evaluation.value - old.value
-    small = jnp.abs(change) <= NOISIEST * jnp.finfo(change.dtype).eps * (first - old.value)
-
-    def unexplained() -> Array:
-        step = old.trial - old.x
-        slopes = box.slope(old.x, old.gradient, step), box.slope(old.trial, evaluation.gradient, step)
-        left = jnp.abs(change - 0.5 * (slopes[0] + slopes[1]))
-        seen = (left > jnp.abs(slopes[0]) + jnp.abs(slopes[1])) & jnp.isfinite(left)
-        return jnp.where(seen, left, known)
-
-    return only_where(refused & small, unexplained, known)
+    step, change, fall = old.trial - old.x, evaluation.value - old.value, first - at.value
+    slopes = box.slope(old.x, old.gradient, step), box.slope(old.trial, evaluation.gradient, step)
+    noise = jnp.abs(change - 0.5 * (slopes[0] + slopes[1]))
+    is_noise = (noise > jnp.abs(slopes[0]) + jnp.abs(slopes[1])) & (at.nit == old.nit) & (at.nit > 0)
+    limit = NOISIEST * jnp.finfo(fall.dtype).eps * fall
+    is_noise &= (noise <= limit) & (jnp.abs(change) <= limit)
+    steepness = jnp.abs(box.reduced(at.x, at.gradient))
+    small = jnp.all(steepness <= jnp.maximum(LEFT, jnp.sqrt(noise / fall)) * record.steepest, axis=0)
+    return is_noise & small & (at.promise <= noise)
 
 
 def _outlook(
@@ -211,21 +214,15 @@ def _outlook(
     idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
     if not compares:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
-    loud = jnp.where(record.noise <= NOISIEST * jnp.finfo(fall.dtype).eps * (first - at.value), record.noise, 0)
-    declined, in_noise = _has_declined(record, before, at, of_x, first, loud)
+    declined = _has_declined(record, before, at, of_x, first)
     if at.promise is None:
         return settled & declined, spent & False
-    done = (spent & (at.stalled | idle) & declined) | (at.stalled & (promise <= loud) & in_noise)
+    done = spent & (at.stalled | idle) & declined
     return (settled & declined) | done, done
 
 
-def _has_declined(
-    record: Record, before: Iterate, at: Iterate, size: Array, first: Array, loud: Array
-) -> tuple[Array, Array]:
+def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, first: Array) -> Array:
     """Returns where every component of the gradient is small beside its largest size on the way, (L,).
-
-    The second answer is for a value that has this noise, `loud`, which hides a gradient of the root of its share of the
-    fall: near a minimum the gradient grows with the distance, and the fall with the distance squared.
 
     In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
     variable that has hardly moved, because the steps are too short for its unit, shows by a g_i that is what it was.
@@ -242,9 +239,7 @@ def _has_declined(
     noise &= before.value - at.value <= eps**0.5 * (first - at.value)
     declined = (steepness <= share * record.steepest) | unseen | noise
     has_size = (steepness == 0) | (size > 0) | (at.promise is not None)
-    hidden = (loud > 0) & (steepness <= jnp.sqrt(loud / (first - at.value)) * record.steepest)
-    hidden = (at.nit > 0) & jnp.all(declined | hidden, axis=0)
-    return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0), hidden
+    return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0)
 
 
 @kernel
