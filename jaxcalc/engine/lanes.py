@@ -21,8 +21,9 @@ from jaxcalc.core.platform import lane_budget
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.core.working_set import bytes_of, working_set
 from jaxcalc.engine import latch
-from jaxcalc.engine.convergence import Lane, Record, outcome
+from jaxcalc.engine.convergence import Lane, outcome
 from jaxcalc.engine.family.family import Family
+from jaxcalc.engine.outlook import Record
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.rows import gather, scatter
