@@ -67,6 +67,15 @@ def asks_for_nothing(constraints: Any) -> bool:
     return constraints is None or (isinstance(constraints, list | tuple | dict) and not constraints)
 
 
+def require_no_tolerance(ctol: Any) -> None:
+    """Raises a ValueError where ctol is given to a problem without constraints, which has no use for it."""
+    if ctol is not None:
+        raise ValueError(
+            f"ctol is {ctol}, but there are no constraints whose violation it could allow: leave ctol out, or give "
+            "constraints. Bounds are none: x never leaves them."
+        )
+
+
 def constrained_method(method: Any) -> Method:
     """Returns the method, by default the interior-point method; errors say which methods take constraints."""
     able = ", ".join(map(repr, ConstrainedFamily.methods))
@@ -150,7 +159,7 @@ def linear(x: Any, A: Array) -> Array:
 
 def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any, others: Sequence[Any]) -> Array:
     """Returns what a constraint function returns: of x and its own arguments, of what fun takes, or of x alone."""
-    value = g(x, *numbers["args"]) if has_own_args else of_inputs(g, x, others)
+    value = _of_own(name, g, x, numbers["args"]) if has_own_args else of_inputs(g, x, others, name)
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError):
@@ -171,9 +180,31 @@ def _evaluated(name: str, g: Callable, has_own_args: bool, numbers: dict, x: Any
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
-def of_inputs(g: Callable, x: Any, inputs: Sequence[Any]) -> Any:
-    """Returns g of x and what fun takes besides, or of x alone where g takes nothing else."""
-    return g(x, *inputs) if _takes(g, 1 + len(inputs)) or not _takes(g, 1) else g(x)
+def of_inputs(g: Callable, x: Any, inputs: Sequence[Any], name: str = "constraints") -> Any:
+    """Returns g of x and what fun takes besides, or of x alone where g takes nothing else.
+
+    Raises:
+        TypeError: If g takes neither.
+    """
+    if _takes(g, 1 + len(inputs)):
+        return g(x, *inputs)
+    if _takes(g, 1):
+        return g(x)
+    besides = f"with x and the {len(inputs)} of args and shared, as the objective is, or " if inputs else ""
+    raise TypeError(
+        f"{name}: its fun is called {besides}with x alone; it takes {inspect.signature(g)}. Other numbers go into "
+        'args, which the objective takes too, or are its own: {"type": "eq", "fun": g, "args": (...)}.'
+    )
+
+
+def _of_own(name: str, g: Callable, x: Any, own: tuple) -> Any:
+    """Returns g of x and its own arguments."""
+    if not _takes(g, 1 + len(own)):
+        raise TypeError(
+            f"{name}: its fun is called with x and the {len(own)} of its own args, and not with those of the "
+            f"objective; it takes {inspect.signature(g)}."
+        )
+    return g(x, *own)
 
 
 def _takes(g: Callable, count: int) -> bool:

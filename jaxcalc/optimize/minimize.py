@@ -23,7 +23,7 @@ from jaxcalc.optimize.arguments import (
     tolerances,
 )
 from jaxcalc.optimize.constrained import minimize_constrained, minimize_many_constrained
-from jaxcalc.optimize.constraints import asks_for_nothing
+from jaxcalc.optimize.constraints import asks_for_nothing, require_no_tolerance
 from jaxcalc.optimize.devices import as_devices, shared_out
 from jaxcalc.optimize.scipy_keywords import as_scipy_calls, translated
 from jaxcalc.optimize.starts import one_start, solve_queue
@@ -166,6 +166,7 @@ def minimize(
         arguments = {"args": args, "method": method, "bounds": bounds, "scale": scale, "ctol": ctol}
         options = _options(history, has_aux, unconverged)
         return minimize_constrained(fun, x0, constraints, options, callback=callback, terms=terms, **arguments, **given)
+    require_no_tolerance(ctol)
     problem = Problem(
         method=chosen_method(method),
         x0=x0,
@@ -331,6 +332,7 @@ def minimize_many(
             raise ValueError("devices do not share out problems with constraints; leave devices out.")
         extra = {"starts": starts, "progress": progress, "terms": terms}
         return minimize_many_constrained(fun, constraints, options, ctol=ctol, **extra, **given)
+    require_no_tolerance(ctol)
     if terms is not None and (devices is not None or isinstance(fun, list | tuple)):
         raise ValueError("terms belong to one function on one device: leave devices out, and call for each function.")
     if devices is not None:

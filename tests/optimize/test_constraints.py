@@ -105,6 +105,16 @@ def test_one_object_for_the_same_functions():
         ({"type": "ineq", "fun": lambda x: None}, TypeError, "it returned a NoneType"),
         ({"type": "ineq", "fun": lambda x: [x[0], x[1]]}, TypeError, "it returned a list.*jnp.stack"),
         ({"type": "eq", "fun": lambda x: x[0] + 1j}, TypeError, "complex"),
+        (
+            [{"type": "eq", "fun": lambda x, a, b: x[0] - a}],
+            TypeError,
+            r"constraints\[0\]: its fun is called with x and the 1 of args and shared.*x alone; it takes \(x, a, b\)",
+        ),
+        (
+            {"type": "eq", "fun": lambda x, a: x[0] - a, "args": (1.0, 2.0)},
+            TypeError,
+            r"with x and the 2 of its own args.*it takes \(x, a\)",
+        ),
     ],
 )
 def test_what_is_no_constraint(constraints, error, says):
@@ -127,3 +137,13 @@ def test_methods_and_sizes():
         jc.minimize_many([total], [START[None]], constraints=constraint)
     with pytest.raises(ValueError, match=re.escape("ctol must be at least 0")):
         jc.minimize(total, START, (3.0,), constraints=constraint, ctol=-1.0)
+
+
+def test_a_tolerance_of_no_constraints():
+    for solve in (
+        lambda: jc.minimize(total, START, (3.0,), ctol=1e-3),
+        lambda: jc.minimize_many(total, START[None], (jnp.ones(1),), constraints=[], ctol=1e-3),
+        lambda: jc.multistart(lambda x: jnp.sum(x**2), bounds=(-jnp.ones(2), jnp.ones(2)), ctol=1e-3),
+    ):
+        with pytest.raises(ValueError, match=r"ctol is 0.001, but there are no constraints"):
+            solve()

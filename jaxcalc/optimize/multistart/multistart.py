@@ -28,7 +28,7 @@ from jaxcalc.engine.result import X
 from jaxcalc.engine.status import RUNNING, Status
 from jaxcalc.methods.method import Method
 from jaxcalc.optimize.arguments import ArrayBox, DictBox, K, Numbers, chosen_method, search_box, tolerance, tolerances
-from jaxcalc.optimize.constraints import asks_for_nothing, constrained_method
+from jaxcalc.optimize.constraints import asks_for_nothing, constrained_method, require_no_tolerance
 from jaxcalc.optimize.multistart.constrained_points import ConstrainedBlocks
 from jaxcalc.optimize.multistart.merging import Lines, merged, representatives
 from jaxcalc.optimize.multistart.plains import merged_on_plains
@@ -182,6 +182,7 @@ def multistart(
         most = None if ctol is None else float(tolerance("ctol", ctol, None))
         blocks = ConstrainedBlocks(*operands, constraints=constraints, ctol=most)
     else:
+        require_no_tolerance(ctol)
         blocks = Blocks(*operands)
     rows = None if own is None else blocks.as_rows(own)
     count = ROUND if auto else whole_number("starts", int(starts), 1) if rows is None else len(rows)
