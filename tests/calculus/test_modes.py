@@ -56,7 +56,7 @@ calls_itself.defvjp(lambda x: (calls_itself(x), x), lambda x, cotangent: (4 * x*
 
 def test_a_refusal_that_jax_hears_only_when_it_compiles():
     """Under jit, forward mode traces without an error; the program is refused later."""
-    value, tangent = jax.jit(lambda x: modes.jvp(calls_itself, (x,), (V,)))(X)
+    _, tangent = jax.jit(lambda x: modes.jvp(calls_itself, (x,), (V,)))(X)
     np.testing.assert_allclose(tangent, jnp.sum(4 * X**3 * V), rtol=1e-12)
     product = jax.vmap(jax.jit(lambda x: jc.hessian_vector_product(calls_itself)(x, V)))(X[None])[0]
     np.testing.assert_allclose(product, 12 * X**2 * V, rtol=1e-12)
