@@ -87,7 +87,7 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 @pytest.mark.parametrize("name", SLOW)
 def test_tails_longer_than_a_power_law_are_in_the_error(name, dtype):
     f, a, b, exact = SLOW[name]
