@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxcalc.calculus.derivatives import hessian, hessian_vector_product
-from jaxcalc.calculus.modes import jvp
+from jaxcalc.calculus.modes import has_only_reverse_mode
 from jaxcalc.core.arguments import require_known
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.problem import default_gtol
@@ -229,10 +229,21 @@ def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
     step = vectors @ jnp.where(along == 0, 0.0, along / eigenvalues)
     # The critical point nearby is a Newton step away: the margin is twice the change of the Hessian on the way there.
     # A step of zero moves nothing, also where third derivatives do not exist.
-    moved = jnp.where(jnp.any(step != 0), 2 * jnp.linalg.norm(jvp(reduced, (x,), (step,))[1]), 0)
+    moved = jnp.where(jnp.any(step != 0), 2 * jnp.linalg.norm(_change(value, reduced, x, step)), 0)
     margin = moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(eigenvalues))
     index = jnp.sum(eigenvalues < -margin) - jnp.where(mean < -margin, jnp.sum(~free), 0)
     return eigenvalues[0], eigenvalues[-1], index, margin, vectors[:, jnp.array([0, -1])].T
+
+
+def _change(value: Callable, second: Callable, x: Array, step: Array) -> Array:
+    """Returns the change of a second derivative of `value` on the way from x to x + step, to first order in the step.
+
+    JAX cannot differentiate some functions that define only their reverse mode three times, `odeint` for one. For
+    these functions the change is the difference between both ends.
+    """
+    if has_only_reverse_mode(value, x):
+        return second(x + step) - second(x)
+    return jax.jvp(second, (x,), (step,))[1]
 
 
 def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
@@ -272,7 +283,7 @@ def _lanczos_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
     # As above: twice the change of the Hessian, along the extreme directions, on the way of a Newton step.
     along = vectors.T @ (basis @ gradient)
     way = basis.T @ (vectors @ jnp.where(along == 0, 0.0, along / values))
-    changes = jax.vmap(lambda v: jvp(lambda x: product(x, v), (x,), (way,))[1])((basis.T @ extreme).T)
+    changes = jax.vmap(lambda v: _change(value, lambda x: product(x, v), x, way))((basis.T @ extreme).T)
     moved = jnp.where(jnp.any(way != 0), 2 * jnp.max(jnp.linalg.norm(jnp.where(free, changes, 0.0), axis=1)), 0)
     margin = residual + moved + ROUNDING * x.size * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(values))
     index = jnp.sum(values < -margin) - jnp.where(diagonal[0] < -margin, jnp.sum(~used), 0)

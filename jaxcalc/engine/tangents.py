@@ -13,13 +13,12 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 
+from jaxcalc.calculus.modes import has_only_reverse_mode
 from jaxcalc.core.shards import varying_axes
 
 PyTree = Any
-ONLY_REVERSE_MODE = "custom_vjp_call"
 
 
 class Mode(Protocol):
@@ -119,14 +118,7 @@ class Reverse:
 
 def mode_of(function: Callable, *x: PyTree) -> type[Mode]:
     """Returns the mode that the function allows: reverse alone where its trace holds a function with only that."""
-    return Reverse if _holds(jax.make_jaxpr(lambda *x: function(*x))(*x).jaxpr) else Forward
-
-
-def _holds(jaxpr: Any) -> bool:
-    return any(
-        equation.primitive.name.startswith(ONLY_REVERSE_MODE) or any(map(_holds, jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
+    return Reverse if has_only_reverse_mode(function, *x) else Forward
 
 
 def _linear(along: Callable, transposed: Callable, x: PyTree, dx: PyTree, shapes: PyTree) -> PyTree:

@@ -46,6 +46,23 @@ def test_operators():
         np.testing.assert_allclose(operator(lambda x: reverse_only(x, A))(*points), expected, rtol=1e-12)
 
 
+@jax.custom_vjp
+def calls_itself(x):
+    return jnp.sum(x**4)
+
+
+calls_itself.defvjp(lambda x: (calls_itself(x), x), lambda x, cotangent: (4 * x**3 * cotangent,))
+
+
+def test_a_refusal_that_jax_hears_only_when_it_compiles():
+    """Under jit, forward mode traces without an error; the program is refused later."""
+    _, tangent = jax.jit(lambda x: modes.jvp(calls_itself, (x,), (V,)))(X)
+    np.testing.assert_allclose(tangent, jnp.sum(4 * X**3 * V), rtol=1e-12)
+    product = jax.vmap(jax.jit(lambda x: jc.hessian_vector_product(calls_itself)(x, V)))(X[None])[0]
+    np.testing.assert_allclose(product, 12 * X**2 * V, rtol=1e-12)
+    assert jc.minimize(lambda x: calls_itself(x) + x @ x, X, method="trust_ncg").success
+
+
 @pytest.mark.parametrize("method", ["trust_region", "trust_ncg", "bfgs"])
 def test_minimisation(method):
     result = jc.minimize(reverse_only, X, (A,), method=method)
@@ -77,6 +94,7 @@ def test_a_model_given_by_a_differential_equation():
     result = jc.minimize(misfit, jnp.array([1.0, 0.3]), method="trust_region")
     np.testing.assert_allclose(result.x, [2.0, 0.8], atol=1e-3)
     assert result.success
+    assert jc.certify(misfit, result.x).kind_name == "minimum"  # odeint has no third derivatives
 
 
 def test_other_errors_stay():

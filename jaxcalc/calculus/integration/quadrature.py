@@ -13,7 +13,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +46,17 @@ _SUSPICIOUS_RATIO = 30.0
 _SINGULAR_POWER = -0.1
 # A margin of the exponent below this, from samples whose exponents agree as well, is 0: the integral diverges.
 _LEAST_MARGIN = 1e-6
+# A law that replaces f counts as one whose exponent drifts on towards the end above this share of its integral.
+_LEAST_DRIFT = 1 / 32
+# The least factor between the integrals of a power law and of one whose exponent drifts at which the latter is known.
+_LEAST_FACTOR = 1 / 3
 # A cell with an unbounded break is not bisected further below this width, in units of eps times |x| or the piece.
 _NARROW = 8.0
 # The error of such a narrow cell, in units of the integral of |f|: integrals of |x|^p with p >= -0.9.
 _SINGULAR_RATIO = 10.0
 # The range of t ends where x comes to one of these fractions of the greatest floating exponent: at the first in which f
 # is finite.
-_EXPONENT_FRACTIONS = [0.97 / 2**k for k in range(8)]
+_EXPONENT_FRACTIONS = [0.97, 0.92, 0.8, 0.65, *(0.97 / 2**k for k in range(1, 8))]
 # The samples of the power laws of a piece: the ends, and 3 distances from the 2 ends for each range of t.
 _SAMPLES_PER_PIECE = 2 + 6 * len(_EXPONENT_FRACTIONS)
 
@@ -157,6 +161,24 @@ def initial_cells(pieces: Piece) -> tuple[Array, Array]:
     return cells, (pieces.hi > pieces.lo)[piece]
 
 
+class _Towards(NamedTuple):
+    """Laws |f| ~ distance^power near the ends of the pieces, each from three samples; all fields (..., pieces, 2, m).
+
+    Attributes:
+        power: The exponent between the first two samples.
+        change: The exponent less that of the last two samples.
+        margin: What the exponent has above that of the least power law without an integral.
+        excess: The share by which the integral from the sample to the end may exceed that of the law, see `_excess`.
+        size: The integral of the law from the first sample to the end, (..., pieces, 2, m).
+    """
+
+    power: Array
+    change: Array
+    margin: Array
+    excess: Array
+    size: Array
+
+
 def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array, Array]:
     """Returns the pieces between the edges, a bound (m,) of the integral outside of the ranges of t, and divergence.
 
@@ -165,7 +187,7 @@ def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array
     or at which f is infinite, or by growth towards infinity up to an overflow.
     """
     dtype = lo.dtype
-    exponents = math.log(float(jnp.finfo(dtype).max)) * jnp.array(_EXPONENT_FRACTIONS, dtype)[:, None]
+    exponents = _exponents(dtype)[:, None]
     ends = jnp.stack([lo, hi], axis=1)
     finite = jnp.isfinite(ends)
     width = jnp.where(jnp.all(finite, axis=1), hi - lo, jnp.inf)[:, None]
@@ -181,44 +203,117 @@ def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array
     y = values(jnp.concatenate([ends.ravel(), x.ravel()]))
     at_end, all_samples = y[: ends.size].reshape(*ends.shape, -1), y[ends.size :].reshape(*x.shape, -1)
     best = jnp.argmax(jnp.all(jnp.isfinite(all_samples), axis=(0, 3, 4)), axis=0)  # (pieces,)
+    all_laws = _towards(all_samples, distances, finite, step)
     samples, beyond = (
         jnp.take_along_axis(all_samples, row[None, None, :, None, None], axis=1)[:, 0]
         for row in (best, jnp.maximum(best - 1, 0))
     )
-    distance = jnp.take_along_axis(distances, best[None, :, None], axis=0)[0]
-    power, change = _power_law(samples, jnp.log(step)[..., None])
-    # The integral of |f| from the sample to the end is |f| distance / margin; with margin <= 0 the integral diverges.
-    margin = jnp.where(finite[..., None], power + 1, -(power + 1))
-    margin = jnp.where(jnp.abs(margin) <= _LEAST_MARGIN, 0.0, margin)
-    tail = jnp.abs(samples[0]) * distance[..., None] / jnp.maximum(margin, 0)
+    laws = jax.tree.map(lambda law: jnp.take_along_axis(law, best[None, :, None, None], axis=0)[0], all_laws)
+    distance, least = (
+        jnp.take_along_axis(jnp.broadcast_to(some, distances.shape), best[None, :, None], axis=0)[0]
+        for some in (distances, smallest)
+    )
     resolves_end = (~finite | (ends == 0))[..., None]
-    singular = ~resolves_end & (power < _SINGULAR_POWER)
+    singular = ~resolves_end & (laws.power < _SINGULAR_POWER)
     # The cells do not cover the tail where x resolves the end; where the power law replaces f, they cover the tail with
-    # the relative error change / margin; elsewhere they cover the tail with f itself.
-    relative_error = jnp.where(resolves_end, 1.0, jnp.where(singular, change / jnp.maximum(margin, 0), 0.0))
+    # an error of the law; elsewhere they cover the tail with f itself.
+    of_law = _error_of_law(laws) + (least / distance)[..., None] ** jnp.maximum(laws.margin, 0)
+    relative_error = jnp.where(resolves_end, 1 + jnp.maximum(laws.excess, 0), jnp.where(singular, of_law, 0.0))
     no_tail = (samples[0] == 0) | (width == 0)[..., None] | (relative_error == 0)
-    tail = jnp.where(no_tail, 0.0, tail * relative_error)
+    tail = jnp.where(no_tail, 0.0, laws.size * relative_error)
+    tail = jnp.where(jnp.isnan(tail), jnp.inf, tail)
+    vanished = (samples[0] == 0) & ~finite[..., None] & (width > 0)[..., None]
+    tail = jnp.where(vanished, _vanished_tail(all_samples, all_laws, distances, best), tail)
     near = jnp.where(jnp.any(singular, axis=-1), distance, 0.0)
-    tail_bound = jnp.sum(jnp.where(jnp.isnan(tail), jnp.inf, tail), axis=(0, 1))
-    follows_law = (margin <= 0) & (change <= _LEAST_MARGIN) & (resolves_end | jnp.isinf(at_end))
+    tail_bound = jnp.sum(tail, axis=(0, 1))
+    follows_law = (laws.margin <= 0) & (jnp.abs(laws.change) <= _LEAST_MARGIN) & (resolves_end | jnp.isinf(at_end))
     overflows = jnp.all(beyond == jnp.inf, axis=0) | jnp.all(beyond == -jnp.inf, axis=0)
-    overflows &= ~finite[..., None] & (power > 0)
+    overflows &= ~finite[..., None] & (laws.power > 0)
     known = (width > 0)[..., None] & jnp.all(jnp.isfinite(samples) & (samples != 0), axis=0)
     diverges = known & (follows_law | overflows)
-    piece = Piece(lo, hi, t_max(lo, hi, exponents[best, 0]), near, samples[0], power)
+    piece = Piece(lo, hi, t_max(lo, hi, exponents[best, 0]), near, samples[0], laws.power)
     return piece, tail_bound, jnp.any(diverges, axis=(0, 1))
 
 
+def _exponents(dtype: Any) -> Array:
+    """Returns log |x| at the ends of ranges of t, (fractions,): neither x nor dx/dt, about |x| log |x|, overflows."""
+    greatest = math.log(float(jnp.finfo(dtype).max))
+    return jnp.minimum(greatest * jnp.array(_EXPONENT_FRACTIONS, dtype), greatest - math.log(greatest) - 2)
+
+
+def _towards(samples: Array, distances: Array, finite: Array, step: Array) -> _Towards:
+    """Returns the laws through three samples (3, ..., m) at the distances times 1, step and step^2 from the ends."""
+    power, change = _power_law(samples, jnp.log(step)[..., None])
+    # The integral of |f| from the sample to the end is |f| distance / margin; with margin <= 0 the integral diverges.
+    finite = finite[..., None]
+    margin = jnp.where(finite, power + 1, -(power + 1))
+    margin = jnp.where(jnp.abs(margin) <= _LEAST_MARGIN, 0.0, margin)
+    excess = _excess(margin, jnp.where(finite, change, -change), jnp.abs(jnp.log(step))[..., None])
+    size = jnp.abs(samples[0]) * distances[..., None] / jnp.maximum(margin, 0)
+    return _Towards(power, change, margin, excess, size)
+
+
 def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
-    """Returns p of |f| ~ distance^p through the first two of three samples, and by how much p of the last two differs.
+    """Returns p of |f| ~ distance^p through the first two of three samples, and p less that of the last two.
 
     The distances of the samples (3, ...) from the end grow by the factor exp(log_step). Where a sample is 0 or not
     finite, p is 0 and the difference 1.
     """
-    size = jnp.log(jnp.abs(samples))
-    first, second = (size[1:] - size[:-1]) / log_step
+    size = jnp.abs(samples)
+    ratio = size[1:] / size[:-1]
+    # Rounding leaves more in a difference of logarithms, which in turn does not overflow.
+    growth = jnp.where((ratio > 0) & jnp.isfinite(ratio), jnp.log(ratio), jnp.log(size[1:]) - jnp.log(size[:-1]))
+    first, second = growth / log_step
     known = jnp.isfinite(first) & jnp.isfinite(second)
-    return jnp.where(known, first, 0.0), jnp.where(known, jnp.abs(second - first), 1.0)
+    return jnp.where(known, first, 0.0), jnp.where(known, first - second, 1.0)
+
+
+def _excess(margin: Array, growth: Array, log_step: Array) -> Array:
+    """Returns twice the share by which the integral of |f| towards an end exceeds that of the law of this margin.
+
+    Let L be the logarithm of the distance, growing towards the end, and |f| distance = exp(-h(L)); the margin is h'.
+    The integral from L to the end is exp(-h) / h' where h'' = 0, and exp(-h) / (h' (1 + h'' / h'^2)) where h' = k / L,
+    as of 1 / (x log(x)^(k + 1)). Twice, since h' may fall otherwise. Where the factor (1 + h'' / h'^2) is small the
+    integral is not known, as of 1 / (x log(x)), and the share is inf.
+
+    Args:
+        margin: h' between the first two samples.
+        growth: By how much h' has grown from the last two samples to the first two.
+        log_step: The distance between two samples in L.
+    """
+    at_end = margin + jnp.minimum(growth, 0) / 2
+    factor = 1 + growth / log_step / at_end**2
+    share = 2 * (margin / (at_end * factor) - 1)
+    return jnp.where((factor >= _LEAST_FACTOR) & (at_end > 0), share, jnp.inf)
+
+
+def _error_of_law(laws: _Towards) -> Array:
+    """Returns the relative error of the integral of a law that replaces f: by the change of the exponent.
+
+    A change that dies out towards the end, as that of a power times a smooth function, matters over one step. A drift
+    that goes on matters all the way to the end.
+    """
+    of_change = jnp.abs(laws.change) / jnp.maximum(laws.margin, 0)
+    return jnp.maximum(of_change, jnp.where(jnp.abs(laws.excess) > _LEAST_DRIFT, jnp.abs(laws.excess), 0.0))
+
+
+def _vanished_tail(samples: Array, laws: _Towards, distances: Array, best: Array) -> Array:
+    """Returns a bound (pieces, 2, m) of the integrals towards ends where the samples underflow to 0.
+
+    The law of the farthest samples that do not underflow gives the margin. At the next distance |f| is below the least
+    floating number. Where all samples are 0 the bound is 0.
+    """
+    tiny = jnp.finfo(samples.dtype).tiny
+    row = jnp.arange(samples.shape[1])[:, None, None, None]
+    usable = jnp.all(jnp.isfinite(samples) & (jnp.abs(samples) >= tiny), axis=0) & (row >= best[:, None, None])
+    last = jnp.argmax(usable, axis=0)[None]
+    margin, excess, size = (
+        jnp.take_along_axis(part, last, axis=0)[0] for part in (laws.margin, laws.excess, laws.size)
+    )
+    next_distance = jnp.take_along_axis(distances[..., None], jnp.maximum(last - 1, 0), axis=0)[0]
+    longer = 1 + jnp.maximum(excess, 0)
+    bound = jnp.minimum(size * longer, tiny * next_distance * longer / jnp.maximum(margin, 0))
+    return jnp.where(jnp.any(usable, axis=0), jnp.where(jnp.isnan(bound), jnp.inf, bound), 0.0)
 
 
 def apply_rule(values: Callable, bounds: Callable, pieces: Piece, cells: Array) -> CellIntegrals:

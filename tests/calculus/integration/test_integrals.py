@@ -78,6 +78,30 @@ def test_the_error_is_never_understated(name):
     assert_allclose(found.value, exact, rtol=1e-6)
 
 
+# What is left beyond the last number is not small, nor as long as the power law through the last samples says.
+SLOW = {
+    "inverse of x log(x)^2": (lambda x: 1 / (x * jnp.log(x) ** 2), 2, math.inf, 1 / math.log(2)),
+    "the same next to 1": (lambda x: 1 / ((1 - x) * jnp.log(1 - x) ** 2), 0.5, 1, 1 / math.log(2)),
+    "samples that underflow": (lambda x: jnp.exp(-jnp.sqrt(jnp.log(x))) / x, 1, math.inf, 2.0),
+    "law that ends short of 1": (lambda x: (1 - x) ** -0.99, 0, 1, 100.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
+@pytest.mark.parametrize("name", SLOW)
+def test_tails_longer_than_a_power_law_are_in_the_error(name, dtype):
+    f, a, b, exact = SLOW[name]
+    found = integrate(f, dtype(a), dtype(b))
+    assert not found.success
+    assert abs(found.value - exact) <= found.error
+
+
+def test_infinite_ranges_in_single_precision():
+    found = integrate(lambda x: jnp.exp(-x), jnp.float32(0), jnp.float32(math.inf))
+    assert found.success
+    assert_allclose(found.value, 1, rtol=1e-5)
+
+
 def test_break_points_take_a_singularity_out_of_the_range():
     f, a, b, exact = HARD["singularity inside"]
     found = integrate(f, a, b, points=[1 / 3, 7.0], epsrel=1e-10)
