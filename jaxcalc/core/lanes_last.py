@@ -117,7 +117,7 @@ def in_its_layout(fun: Callable, first: int = 0) -> Callable:
     """
 
     def evaluated(traced: Any, leaves: list[Array], axes: list[int]) -> list[Array]:
-        if _lanes_of(traced.jaxpr, [True] * len(leaves)) is None:
+        if is_mapped(traced, [True] * len(leaves)):
             return jax.vmap(jaxpr_as_fun(traced), in_axes=axes, out_axes=-1)(*leaves)
         return _with_lanes_last(traced, leaves, axes)
 

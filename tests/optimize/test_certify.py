@@ -158,7 +158,7 @@ def test_the_value_has_a_derivative_beside_certificates():
     def fun(x, a):
         return x[0] ** 2 - a * x[1] ** 2 + x[1] ** 4
 
-    x0, a = jnp.tile(jnp.array([1.0, 0.3]), (20, 1)), jnp.linspace(1, 2, 20)
+    x0, a = jnp.tile(jnp.array([[1.0, 0.0], [1.0, 0.3]]), (50, 1)), jnp.linspace(1, 2, 100)
     slope = jax.grad(lambda a: jc.minimize_many(fun, x0, (a,), certify=True).fun.sum())(a)
     np.testing.assert_allclose(slope, -(jc.minimize_many(fun, x0, (a,)).x[:, 1] ** 2), atol=1e-4)
 

@@ -262,7 +262,7 @@ class TestShapes:
         assert len(runs) == 1
 
     def test_large_batches_are_worked_off_in_blocks(self):
-        ends = jnp.linspace(0.0, 3.0, 1_500)
+        ends = jnp.linspace(0.0, 3.0, 3_000)
         assert_allclose(antiderivative(jnp.cos)(ends), jnp.sin(ends), atol=1e-12)
 
     def test_the_function_is_traced_once_and_not_kept_alive(self):
