@@ -20,9 +20,10 @@ RELATIVE_CHANGE = 0.02
 # The relative gradient of a method that does not compare variables has to be this many roots of the promise's share of
 # the fall. An error e along a direction of 1/k of the largest curvature makes the relative gradient e / k of the fall.
 RELATIVE_SHARE = 0.3
-# Each component of the gradient has to have fallen to this share of its largest size on the way; without a model of f,
-# to the second share, or to 10,000 eps of the dtype if that is more.
-LEFT, LEFT_WITHOUT_MODEL = 1e-3, 1e-5
+# Each component of the gradient has to have fallen to this share of its largest size on the way, or to so many eps of
+# the dtype if that is more; without a model of f to the second count of eps. Where the rounding of f hides more of it,
+# that may be left, up to the last share.
+LEFT, LEFT_IN_EPS, LEFT_WITHOUT_MODEL, MOST_LEFT = 1e-5, 1_000, 10_000, 1e-3
 # A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
 # if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
@@ -117,15 +118,16 @@ def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, fir
     At the start, where nothing has declined, a method without a model knows no unit of a variable of size zero.
     """
     eps, steepness = jnp.finfo(size.dtype).eps, jnp.abs(at.gradient)
-    share = max(LEFT_WITHOUT_MODEL, 10_000 * eps) if at.promise is None else LEFT
-    # A slope counts as zero along which f does not change by more than its rounding over the size of the start.
-    rounding = VALUE_ROUNDING * eps * jnp.maximum(jnp.abs(at.value), jnp.abs(first))
-    unseen = (record.start != 0) & (steepness * jnp.abs(record.start) <= rounding)
+    share = max(LEFT, (LEFT_WITHOUT_MODEL if at.promise is None else LEFT_IN_EPS) * eps)
+    if at.promise is not None:
+        # As in `is_hidden`: noise hides a gradient of the root of its share of the fall.
+        hidden = jnp.sqrt(VALUE_ROUNDING * eps * jnp.abs(at.value) / jnp.maximum(first - at.value, 0))
+        share = jnp.clip(hidden, share, MOST_LEFT)
     # What is left of a slope whose terms cancel, as by symmetry, never declines, but no two points agree about it.
     noise = steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)
     noise &= jnp.abs(at.gradient - before.gradient) >= INCOHERENT * steepness
     noise &= before.value - at.value <= eps**0.5 * (first - at.value)
-    declined = (steepness <= share * record.steepest) | unseen | noise
+    declined = (steepness <= share * record.steepest) | noise
     has_size = (steepness == 0) | (size > 0) | (at.promise is not None)
     return jnp.all(jnp.where(at.nit > 0, declined, has_size), axis=0)
 

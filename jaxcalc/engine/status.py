@@ -18,10 +18,11 @@ class Status(enum.IntEnum):
     bounds that of the projected gradient x - P(x - g), P being the projection on the box. A gradient has units: where
     the caller has not given gtol, SUCCESS also means that the method's own model of the function promises at most 1e-10
     of the fall so far, or a fall within the rounding error of the value, and that every component of g has fallen to
-    1e-3 of its largest size on the way. A method without a model, of a fixed rate, asks 1e-5 instead (1e-3 in single
-    precision), and a first-order change of f over the size of x that is a small share of the fall. CONVERGED_PRECISION
-    is the same end where the gradient is above gtol, but no further fall can be represented, or the function's noise
-    hides the falls that the method still expects: changes along short steps that its slopes do not explain.
+    1e-5 of its largest size on the way (in single precision 1.2e-4), or as far as the rounding of the value lets it be
+    seen. A method without a model, of a fixed rate, also asks for a first-order change of f over the size of x that is
+    a small share of the fall, and in single precision for 1e-3. CONVERGED_PRECISION is the same end where the gradient
+    is above gtol, but no further fall can be represented, or the function's noise hides the falls that the method still
+    expects: changes along short steps that its slopes do not explain.
 
     A start outside the box is first moved onto it, to the nearest point; INVALID is a start where fun or its gradient
     is not finite, a box whose lower bound is above its upper, and a scale that is not positive.

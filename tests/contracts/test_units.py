@@ -245,4 +245,44 @@ def test_noise_of_a_function_is_no_reason_to_stall_and_a_jump_is_no_noise():
     result = jc.minimize_many(rough, *jax.tree.map(jnp.float32, (starts, (noise, jump))))
     near = np.max(np.abs(result.x - 2), axis=1) < 0.1
     assert (near | ~result.success).all()
-    assert result.success[:320].sum() >= 190  # 170 where only rounding counts as noise
+    assert result.success[:320].sum() >= 180  # 161 where only rounding counts as noise
+
+
+def line(p, x, y):
+    return jnp.mean((p[0] + p[1] * x - y) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    slow_but(
+        itertools.product(["bfgs", "lbfgs", "trust_region"], [jnp.float64, jnp.float32]),
+        [("bfgs", jnp.float64), ("trust_region", jnp.float32)],
+    ),
+)
+def test_lines_through_raw_numbers(method, dtype):
+    """Numbers of 1e-3 to 1e9 from a start of ones, which is no size: the second variable settles nearly all of f.
+
+    Of 300 such lines 108 were called solved by bfgs in single precision, and stood in the intercept where they began.
+    """
+    random = np.random.default_rng(3)
+    size = 10 ** random.uniform(-3, 9, (N, 1))
+    x = size * (random.uniform(0, 1, (N, 20)) + random.uniform(0, 0.5, (N, 1)))
+    y = size * 10 ** random.uniform(-2, 1, (N, 1)) * random.normal(size=(N, 1)) + random.normal(size=(N, 1)) * x
+    y += 10 ** random.uniform(-4, 0, (N, 1)) * y.std(axis=1, keepdims=True) * random.normal(size=x.shape)
+    x, y = (np.asarray(array, dtype) for array in (x, y))
+    best = np.array([np.polyfit(*pair, 1)[::-1] for pair in zip(x.astype(float), y.astype(float), strict=True)])
+    result = jc.minimize_many(line, np.ones((N, 2), dtype), (x, y), method=method)
+    error = np.linalg.norm(result.x / best - 1, axis=1) / np.linalg.norm(1 / best - 1, axis=1)
+    wrong = result.success & (error > (1e-3 if dtype == jnp.float64 else 3e-2))
+    if method == "trust_region":
+        assert not wrong.any()
+        assert result.success.mean() > 0.9
+    else:
+        assert wrong.mean() <= (0 if dtype == jnp.float64 else 0.02)
+
+
+def test_no_success_far_above_a_minimum_after_a_fall_from_a_huge_value():
+    """What is left of f is 1e-96 of the fall, and of the value at the start; it is still 1e34 times the least value."""
+    for method in ("bfgs", "lbfgs", "trust_region"):
+        result = jc.minimize(lambda x: jnp.sum(jnp.cosh(x)), jnp.array([300.0, 1.0, -80.0]), method=method)
+        assert not result.success or result.fun <= 3 + 1e-6

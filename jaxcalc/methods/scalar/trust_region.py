@@ -14,7 +14,13 @@ from jaxcalc.methods.method import Iterate, Method, register
 from jaxcalc.methods.needs import HESSIAN, Need, WithHessian
 from jaxcalc.methods.parts.initial_scaling import initial_scaling
 from jaxcalc.methods.parts.subproblem import norm_bound, solve_subproblem
-from jaxcalc.methods.parts.trust_radius import adapted_radius, first_radius, kept_promise, reduction_ratio
+from jaxcalc.methods.parts.trust_radius import (
+    adapted_radius,
+    first_radius,
+    kept_promise,
+    reduction_ratio,
+    seen_radius,
+)
 from jaxcalc.methods.scalar.trust_ncg import trust_ncg
 
 # The most variables whose Hessian is formed and factored.
@@ -32,6 +38,7 @@ class TrustRegionState(NamedTuple):
     shift: Array  # (L,) lambda of the last step
     predicted: Array  # (L,) m(0) - m(trial - x), at least 0
     indefinite: Array  # (L,) the Hessian of the free variables has a negative eigenvalue
+    widened: Array  # (L,) the region at x has been widened to where a fall would be seen
     D: Array  # (n, L) the initial scaling; the region is |s / root of D| <= radius
 
 
@@ -51,7 +58,7 @@ class TrustRegion(Method):
         zeros, hessian = jnp.zeros(lanes, x0.dtype), jnp.zeros((len(x0), *x0.shape), x0.dtype)
         never = jnp.zeros(lanes, bool)
         return TrustRegionState(
-            Iterate.at_start(x0, has_model=True), hessian, zeros, zeros, zeros, never, D=jnp.ones_like(x0)
+            Iterate.at_start(x0, has_model=True), hessian, zeros, zeros, zeros, never, never, D=jnp.ones_like(x0)
         )
 
     def step(self, state: TrustRegionState, evaluation: WithHessian, box: Box) -> TrustRegionState:
@@ -70,12 +77,16 @@ class TrustRegion(Method):
         first = first_radius(dot(z, z), dot(g, g), dot(g, symmetric_matvec(model, g)))
         step = (old.trial - old.x) / unit
         radius = adapted_radius(state, ratio, jnp.sqrt(dot(step, step)), first)
+        radius, widened = seen_radius(state, state.widened, lost, evaluation.value, radius)
+        lost &= state.widened | ~widened
         s, shift = solve_subproblem(model, g, radius, state.shift)
         aimed, predicted = _best_inside(z, g, model, s, radius, shift, box)
         promise = kept_promise(old.promise, accepted, dot(s, s), radius, predicted)
         trial = unit * aimed
         iterate = at._replace(trial=trial, stalled=lost | jnp.all(trial == at.x, axis=0), promise=promise)
-        return TrustRegionState(iterate, hessian, radius, shift, predicted, _is_indefinite(model), D)
+        return TrustRegionState(
+            iterate, hessian, radius, shift, predicted, _is_indefinite(model), widened & ~accepted, D
+        )
 
     def for_size(self, n: int) -> Method:
         """Returns conjugate gradients in the same region where the Hessian would be large."""
