@@ -141,6 +141,27 @@ class TestCurvature:
         assert result.success
         assert result.fun < -0.08 if bounds == (-0.3, 0.2) else result.fun < -0.2499
 
+    @pytest.mark.parametrize(
+        ("fun", "start", "bounds", "value"),
+        [
+            (lambda x: -(x**2) + x**4, 0.0, (0.0, 10.0), -0.25),
+            (lambda x: -(x**2) + x**4, 0.0, (-10.0, 0.0), -0.25),
+            (lambda x: x[0] - x[1] ** 2 + x[1] ** 4 + x[2] ** 2, jnp.zeros(3), (0.0, 2.0), -0.25),
+            (lambda x: -x[0] * x[1] + 0.1 * jnp.sum(x**4), jnp.zeros(2), (0.0, 3.0), -1.25),
+            (lambda x: x[0] * x[1], jnp.zeros(2), (0.0, 3.0), 0.0),
+        ],
+    )
+    def test_a_bound_holds_no_maximum_without_a_slope(self, name, fun, start, bounds, value):
+        """At a bound with slope zero f falls into the box; where it falls only out of it the start is a minimum."""
+        result = jc.minimize(fun, start, method=name, bounds=bounds)
+        assert result.success
+        assert result.nfev < 30
+        np.testing.assert_allclose(result.fun, value, atol=1e-6)
+
+    def test_a_model_that_has_overflowed_is_no_success(self, name):
+        result = jc.minimize(lambda x: jnp.sum(jnp.cosh(x)), jnp.array([700.0, 1.0, -80.0]), method=name)
+        assert not result.success
+
     def test_saddles_between_bounds(self, name):
         result = jc.minimize(
             lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, jnp.zeros(2), method=name, bounds=(-4.0, jnp.array([4.0, 3.0]))
