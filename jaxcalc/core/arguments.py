@@ -6,6 +6,7 @@ A domain's own checks stand beside it: `calculus/checks.py`, `optimize/arguments
 import difflib
 import functools
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -95,6 +96,32 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     if value < least:
         raise ValueError(f"{name} must be {wanted}, but is {value}.")
     return int(value)
+
+
+def require_option(name: str, value: Any, least: float = 0, below: float = math.inf, strictly: bool = False) -> None:
+    """Raises unless an option of a method is one real number in its range, where that can be seen.
+
+    Args:
+        name: What the caller's signature calls it.
+        value: What the caller gave; of a traced number only the shape is known.
+        least: The least value of the option.
+        below: The option has to be below this number.
+        strictly: Whether the least value itself is too small.
+
+    Raises:
+        TypeError: If it is not one real number.
+        ValueError: If it is not in the range.
+    """
+    wanted = f"one number {'above' if strictly else 'of at least'} {least}" + f" and below {below}" * (below < math.inf)
+    if not isinstance(value, Tracer):
+        array = None if isinstance(value, str) else np.asarray(value)
+        if array is None or array.shape or array.dtype.kind == "c" or not isinstance(array.item(), numbers.Real):
+            raise TypeError(f"{name} must be {wanted}; it is {value!r}.")
+        number = float(array)
+        if not ((least < number if strictly else least <= number) and number < below):
+            raise ValueError(f"{name} must be {wanted}; it is {value!r}.")
+    elif value.shape:
+        raise TypeError(f"{name} must be {wanted}; it has shape {value.shape}.")
 
 
 def one_of(name: str, value: Any, known: Sequence[str]) -> str:

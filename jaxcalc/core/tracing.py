@@ -147,7 +147,7 @@ def explained(fun: Callable) -> Callable:
         except (TypeError, IndexError, ValueError) as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
                 raise _called_wrongly(fun, len(args), error) from None
-            said = _cannot_be_traced(error)
+            said = _cannot_be_traced(error) or _has_no_arithmetic(error, args)
             if said is None:
                 shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves((args, kwargs)))
                 called = f"{function_name(fun)} was called with arrays of the shapes {shapes}"
@@ -222,6 +222,18 @@ def _cannot_be_traced(error: Exception) -> tuple[str, str] | None:
     if error.__cause__ is not None and isinstance(error.__cause__, Exception):
         return _cannot_be_traced(error.__cause__)
     return None
+
+
+def _has_no_arithmetic(error: Exception, args: tuple[Any, ...]) -> tuple[str, str] | None:
+    """Returns what is wrong and the mend where x, in the form of the start, is a container and is used as an array."""
+    form = type(args[0]).__name__ if args and isinstance(args[0], tuple | list | dict) else None
+    if form is None or not any(said in str(error) for said in (f"{form!r} and", f"and {form!r}", f"<class {form!r}>")):
+        return None
+    parts = "x['name']" if form == "dict" else "a, b = x"
+    return (
+        f"x is a {form}, since the start, or the point, is one, and a {form} is no array",
+        f"Give it as one array, jnp.array([...]), or take the entries out of x: {parts}.",
+    )
 
 
 def _place(name: str, error: BaseException) -> str:

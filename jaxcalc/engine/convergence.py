@@ -12,6 +12,7 @@ from jaxcalc.engine.outlook import Record, is_hidden, outlook
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.engine.scaling import from_scaled, to_scaled
 from jaxcalc.engine.status import RUNNING, Status
+from jaxcalc.engine.warm_start import began_at_solution
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot, max_norm
 from jaxcalc.methods.method import Iterate, Method
@@ -117,6 +118,10 @@ def _decided(
                 asked & at.stalled, lambda: is_hidden(record, lane.box, first, evaluation, old, at), ~yes
             )
             settled, spent = settled | hidden, spent | hidden
+            if not method.compares_variables:
+                settled |= only_where(
+                    asked & (old.nit == 0), lambda: began_at_solution(lane.box, evaluation, old), ~yes
+                )
         decided = [(status, holds & settled) for status, holds in decided] + [(Status.CONVERGED_PRECISION, spent)]
     negative = method.has_negative_curvature(state)
     if negative is not False:

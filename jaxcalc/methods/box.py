@@ -47,6 +47,15 @@ class Box(NamedTuple):
         """Returns which variables no bound holds against the gradient, (n, L)."""
         return _free(x, gradient, self.lower, self.upper) if self.is_bounded else jnp.ones(x.shape, bool)
 
+    def movable(self, x: Array, gradient: Array) -> Array:
+        """Returns which variables may move, (n, L): the free ones, and those that a bound holds without any slope.
+
+        Into the box f may fall along these by negative curvature.
+        """
+        if not self.is_bounded:
+            return jnp.ones(x.shape, bool)
+        return self.free(x, gradient) | ((gradient == 0) & (self.lower < self.upper))
+
     def projected_gradient(self, x: Array, gradient: Array) -> Array:
         """Returns x - P(x - gradient), P being the projection on the box: zero where bounds hold the variables."""
         return _cut_off(x, gradient, self.lower, self.upper) if self.is_bounded else gradient
@@ -72,6 +81,10 @@ class Box(NamedTuple):
             return direction
         blocked = ((x <= self.lower) & (direction < 0)) | ((x >= self.upper) & (direction > 0))
         return jnp.where(blocked, 0, direction)
+
+    def inward(self, x: Array, gradient: Array, direction: Array) -> Array:
+        """Returns the direction with zeros for the variables without slope that would leave the box at once."""
+        return jnp.where(gradient == 0, self.ahead(x, direction), direction) if self.is_bounded else direction
 
     def feasible(self, x: Array, gradient: Array, direction: Array) -> Array:
         """Returns the direction with zeros for the variables that are held or would leave the box at once."""

@@ -50,6 +50,8 @@ SCIPY_METHODS = {
     "basinhopping": "jaxcalc.multistart(fun, bounds)",
 }
 DERIVATIVE_FREE = ("nelder-mead", "powell", "cobyla", "cobyqa")
+# The tolerances that are whole numbers.
+CAPS = ("maxiter", "maxfev")
 # The most entries of bounds that an error repeats.
 MOST_SHOWN = 8
 
@@ -70,11 +72,15 @@ def tolerances(label: str, count: int | None, **given: Any) -> Tolerances:
 def tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
     """Returns a tolerance or a cap as an array of one number or, for `count` problems, one for each."""
     array = value if isinstance(value, Tracer) else np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise TypeError(f"{name} must be a real number of at least 0; it is {value!r}.")
     if array.shape not in ((), (count,)):
         expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
         raise ValueError(f"{name} must be {expected}; it has shape {array.shape}.")
     if not isinstance(array, Tracer) and not np.all(np.asarray(array) >= 0):
         raise ValueError(f"{name} must be at least 0; it is {value!r}.")
+    if name.startswith(CAPS) and not isinstance(array, Tracer):
+        return np.minimum(array, np.iinfo(np.int32).max)  # a cap beyond any count, such as infinity, is none
     return array
 
 

@@ -69,8 +69,15 @@ OF_OTHERS = {
     "x_scale": "write scale=, the size of a typical change of each variable",
     "jit": "everything is compiled: leave it out",
 }
+MANY = "it belongs to minimize_many, for many problems; one problem of it is x0[None], with args[None]"
+CERTIFY = "write jaxcalc.certify(fun, result.x, args)"
 # What they have at one door alone.
 OF_THE_DOOR = {
+    "minimize": {
+        **dict.fromkeys(("lanes", "shared", "starts", "devices", "progress"), MANY),
+        **dict.fromkeys(("certify", "certificate"), CERTIFY),
+    },
+    "minimize_many": {"certify": CERTIFY},
     "multistart": {
         **dict.fromkeys(("n_starts", "num_starts", "nstarts", "restarts", "n_restarts"), "write starts="),
         **dict.fromkeys(("n", "num_samples", "n_samples", "popsize"), "write starts="),

@@ -65,6 +65,15 @@ def test_the_cap_on_evaluations_has_a_status_of_its_own():
     assert several.nfev.tolist()[::2] == [5, 1]
 
 
+def test_a_cap_beyond_any_count_is_none():
+    """Infinity became the default, with a warning of NumPy's: beyond the largest whole number of 32 bits."""
+    rate = methods.gradient_descent(1e-4)
+    result = jc.minimize(lambda x: (x - 1) ** 2, 0.0, method=rate, maxiter=np.inf)
+    assert result.success
+    assert result.nit > 10_000
+    assert jc.minimize(rosenbrock, jnp.full(4, -1.0), maxiter=10**12, maxfev=1e20).success
+
+
 class TestTheBestPointSeenIsTaken:
     @pytest.mark.parametrize("name", SEARCHING)
     def test_before_a_wall(self, name):
@@ -131,6 +140,27 @@ class TestCurvature:
         result = jc.minimize(lambda x: -(x**2) + x**4, 0.0, method=name, bounds=bounds)
         assert result.success
         assert result.fun < -0.08 if bounds == (-0.3, 0.2) else result.fun < -0.2499
+
+    @pytest.mark.parametrize(
+        ("fun", "start", "bounds", "value"),
+        [
+            (lambda x: -(x**2) + x**4, 0.0, (0.0, 10.0), -0.25),
+            (lambda x: -(x**2) + x**4, 0.0, (-10.0, 0.0), -0.25),
+            (lambda x: x[0] - x[1] ** 2 + x[1] ** 4 + x[2] ** 2, jnp.zeros(3), (0.0, 2.0), -0.25),
+            (lambda x: -x[0] * x[1] + 0.1 * jnp.sum(x**4), jnp.zeros(2), (0.0, 3.0), -1.25),
+            (lambda x: x[0] * x[1], jnp.zeros(2), (0.0, 3.0), 0.0),
+        ],
+    )
+    def test_a_bound_holds_no_maximum_without_a_slope(self, name, fun, start, bounds, value):
+        """At a bound with slope zero f falls into the box; where it falls only out of it the start is a minimum."""
+        result = jc.minimize(fun, start, method=name, bounds=bounds)
+        assert result.success
+        assert result.nfev < 30
+        np.testing.assert_allclose(result.fun, value, atol=1e-6)
+
+    def test_a_model_that_has_overflowed_is_no_success(self, name):
+        result = jc.minimize(lambda x: jnp.sum(jnp.cosh(x)), jnp.array([700.0, 1.0, -80.0]), method=name)
+        assert not result.success
 
     def test_saddles_between_bounds(self, name):
         result = jc.minimize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcalc as jc
+from jaxcalc.problems import rosenbrock
 from tests.families import slow_but
 
 N = 60
@@ -286,3 +287,48 @@ def test_no_success_far_above_a_minimum_after_a_fall_from_a_huge_value():
     for method in ("bfgs", "lbfgs", "trust_region"):
         result = jc.minimize(lambda x: jnp.sum(jnp.cosh(x)), jnp.array([300.0, 1.0, -80.0]), method=method)
         assert not result.success or result.fun <= 3 + 1e-6
+
+
+def decay_with_offset(p, y):
+    return jnp.mean((p[0] * jnp.exp(-p[1] * TIMES.astype(p.dtype)) + p[2] - y) ** 2)
+
+
+@pytest.mark.parametrize(
+    "method", slow_but(["lbfgs", "conjugate_gradient", "steepest_descent", "trust_ncg"], ["lbfgs", "trust_ncg"])
+)
+def test_a_rerun_from_a_solution_ends_at_once_without_a_model_of_all_variables(method):
+    """There is no fall that the gradient could be compared with: up to 150,000 evaluations, and no success, before."""
+    random = np.random.default_rng(7)
+    truth = random.uniform([0.5, 0.3, 0.1], [2, 1.5, 1], (N, 3))
+    y = truth[:, :1] * np.exp(-truth[:, 1:2] * np.asarray(TIMES)) + truth[:, 2:] + 0.01 * random.normal(size=(N, 20))
+    solved = jc.minimize_many(decay_with_offset, truth, (y,), gtol=1e-7)
+    again = jc.minimize_many(decay_with_offset, solved.x, (y,), method=method)
+    assert again.success.all()
+    assert np.median(again.nfev) <= 3
+    np.testing.assert_allclose(again.x, solved.x, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs"])
+def test_a_start_on_the_floor_of_a_curved_valley_is_no_solution(method, dtype):
+    """Along the gradient the walls leave almost no fall; its size is small by the unit of f. 54 of 70 lied at nit 0."""
+    starts = np.repeat([[-1.0, 1.0], [0.5, 0.25], [2.0, 4.0], [0.9, 0.81], [-1.7, 2.89]], 14, axis=0)
+    curvature = np.tile(np.repeat(10.0 ** np.arange(2, 9), 2), 5)
+    size = np.tile([1e-6, 1e-10], 35)
+
+    def valley(x, curvature, size):
+        return size * (curvature * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+
+    given = (jnp.asarray(argument, dtype) for argument in (curvature, size))
+    result = jc.minimize_many(valley, jnp.asarray(starts, dtype), tuple(given), method=method, maxiter=30)
+    assert not (result.success & (result.nit == 0)).any()
+
+
+def test_a_rerun_from_a_sum_of_squares_that_is_zero_ends_at_once():
+    starts = np.random.default_rng(2).uniform(0.5, 1.5, (20, 4))
+    for method in ("bfgs", "lbfgs"):
+        solved = jc.minimize_many(rosenbrock, starts, method=method)
+        again = jc.minimize_many(rosenbrock, solved.x, method=method)
+        assert solved.success.all()
+        assert again.success.all()
+        assert np.median(again.nfev) <= 3

@@ -352,6 +352,18 @@ TypeError: minimize() missing 1 required positional argument: 'x0'. Write minimi
 TypeError: minimize() got an unexpected keyword argument 'learning_rate': the rate belongs to the method: method=jaxcalc.methods.gradient_descent(learning_rate=...) or optax.NAME(...).
 >>> jc.minimize(total, x2, rtol=1e-3)
 TypeError: minimize() got an unexpected keyword argument 'rtol': ftol= and xtol= are relative, to the value and to x; gtol= is about the gradient.
+>>> jc.minimize(total, (1.0, 2.0))
+TypeError: total, at FILE:LINE: x is a tuple, since the start, or the point, is one, and a tuple is no array. Give it as one array, jnp.array([...]), or take the entries out of x: a, b = x.
+>>> jc.minimize(total, {'a': 1.0})
+TypeError: total, at FILE:LINE: x is a dict, since the start, or the point, is one, and a dict is no array. Give it as one array, jnp.array([...]), or take the entries out of x: x['name'].
+>>> jc.minimize(total, x2, gtol='1e-3')
+TypeError: gtol must be a real number of at least 0; it is '1e-3'.
+>>> jc.minimize(total, x2, maxiter=True)
+TypeError: maxiter must be a real number of at least 0; it is True.
+>>> jc.minimize(total, x2, lanes=3)
+TypeError: minimize() got an unexpected keyword argument 'lanes': it belongs to minimize_many, for many problems; one problem of it is x0[None], with args[None].
+>>> jc.minimize(total, x2, certify=True)
+TypeError: minimize() got an unexpected keyword argument 'certify': write jaxcalc.certify(fun, result.x, args).
 >>> jc.minimize(total, x2, n_jobs=4)
 TypeError: minimize() got an unexpected keyword argument 'n_jobs': lanes= says how many problems are stepped side by side, devices= on which devices.
 >>> jc.minimize(total, x2, x2)
@@ -665,7 +677,19 @@ ValueError: there is no dimension 'time'; the array has 'pixel', 't'.
 
 ## methods
 >>> jc.methods.lbfgs(history=0)
-ValueError: history is 0; L-BFGS needs at least one pair: use history=1 or more.
+ValueError: history must be a whole number of at least 1, but is 0.
+>>> jc.methods.gradient_descent(-0.1)
+ValueError: learning_rate must be one number of at least 0; it is -0.1.
+>>> jc.methods.gradient_descent('fast')
+TypeError: learning_rate must be one number of at least 0; it is 'fast'.
+>>> jc.methods.gradient_descent([0.1, 0.2])
+TypeError: learning_rate must be one number of at least 0; it is [0.1, 0.2].
+>>> jc.methods.momentum(decay=1.5)
+ValueError: decay must be one number of at least 0 and below 1; it is 1.5.
+>>> jc.methods.bfgs(first_step=0)
+ValueError: first_step must be one number above 0; it is 0.
+>>> jc.methods.levenberg_marquardt(math.nan)
+ValueError: first_radius must be one number above 0; it is nan.
 >>> jc.minimize(total, x2, method='gradient')
 ValueError: there is no method 'gradient'; there are 'bfgs', 'conjugate_gradient', 'gradient_descent', 'lbfgs', 'momentum', 'steepest_descent', 'trust_ncg', 'trust_region'. Did you mean 'gradient_descent'?
 >>> jc.minimize(total, x2, method=jc.methods.bfgs)

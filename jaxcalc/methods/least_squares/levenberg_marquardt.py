@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import require_option
 from jaxcalc.core.kernels import kernel
 from jaxcalc.core.lanes_last import total
 from jaxcalc.methods.box import Box
@@ -131,7 +132,7 @@ def levenberg_marquardt(first_radius: float | Array = 10.0) -> LevenbergMarquard
     residuals the steps are Gauss and Newton's and converge fast.
 
     Args:
-        first_radius: The radius at the start, as a multiple of |D x|.
+        first_radius: The radius at the start, as a multiple of |D x|, above 0.
 
     Returns:
         The method, for `least_squares(..., method=...)`.
@@ -148,6 +149,7 @@ def levenberg_marquardt(first_radius: float | Array = 10.0) -> LevenbergMarquard
 
     Source: J. Moré, The Levenberg-Marquardt algorithm: implementation and theory (1978).
     """
+    require_option("first_radius", first_radius, strictly=True)
     return LevenbergMarquardt(first_radius)
 
 

@@ -33,6 +33,10 @@ FIRST_IN_BOX, FIRST_IN_CLOSED_BOX = 3.0, 1.0
 CONFIRMED = 0.25
 # Where the minimum of a confirmed parabola is nearer than this share of the trial's step, x counts as its minimum.
 NEARNESS = 1e-3
+# On the floor of a curved valley a parabola along the gradient promises next to nothing, but f still has to go down the
+# slope of the floor. To first order f would change there by about itself if every variable changed by its own size; at
+# a minimum by less or, where f is zero at its minimum, by many times f.
+SMALL_CHANGE, LARGE_CHANGE = 0.4, 1e4
 
 
 class Move(NamedTuple):
@@ -93,7 +97,9 @@ def move(
     if box.is_bounded:
         # A variable that was held has no part in s, and one that is held now may have an infinite slope.
         y = jnp.where((state.direction == 0) | ~jnp.isfinite(y), 0, y)
-    promise = _promise_along(state.search, state.fresh & ~accepted, at.value, evaluation.value, slope, at.promise)
+    rejected = state.fresh & ~accepted
+    tells = only_where(rejected, lambda: rejected & ~is_on_slope(at, box), rejected)
+    promise = _promise_along(state.search, tells, at.value, evaluation.value, slope, at.promise)
     iterate = at._replace(x=x, value=value, gradient=gradient, nit=at.nit + accepted, promise=promise)
     return Move(iterate, state.search, tested, accepted, exhausted, s, y)
 
@@ -177,6 +183,13 @@ def _along_gradient(
     first = jnp.sqrt(unit * jnp.where(xx > 0, jnp.square(share) * xx, by_value))
     first = jnp.where((first > 0) & jnp.isfinite(first), first, jnp.sqrt(unit))
     return -gDg, first, jnp.where(accepted, jnp.where(gDg > 0, jnp.inf, 0), at.promise)
+
+
+def is_on_slope(at: Iterate, box: Box) -> Array:
+    """Returns where the relative gradient is that of a floor which f still goes down, (L,)."""
+    change = jnp.sum(jnp.abs(box.reduced(at.x, at.gradient) * at.x), axis=0)
+    size = jnp.abs(at.value)
+    return (change > SMALL_CHANGE * size) & (change < LARGE_CHANGE * size)
 
 
 @kernel

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import require_option
 from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot, symmetric_matvec, symmetric_update
@@ -101,6 +102,8 @@ def bfgs(first_step: float | None = None) -> BFGS:
     Source: J. Nocedal and S. Wright, Numerical Optimization, chapter 6 (2006); S. Oren and D. Luenberger,
     Self-scaling variable metric algorithms (1974).
     """
+    if first_step is not None:
+        require_option("first_step", first_step, strictly=True)
     return BFGS(first_step)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import require_option
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Iterate, Method, register
 from jaxcalc.methods.needs import Evaluation
@@ -53,7 +54,7 @@ def gradient_descent(learning_rate: float | Array = 0.01) -> GradientDescent:
     and ends NON_FINITE where it is so large that the path leaves every bound.
 
     Args:
-        learning_rate: The factor of the gradient, in units of x^2 / f. Traced: new numbers do not compile again.
+        learning_rate: The factor of the gradient, in units of x^2 / f, at least 0. Traced: new numbers compile nothing.
 
     Returns:
         The method, for `minimize(..., method=...)`.
@@ -66,6 +67,7 @@ def gradient_descent(learning_rate: float | Array = 0.01) -> GradientDescent:
 
     Source: A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées (1847).
     """
+    require_option("learning_rate", learning_rate)
     return GradientDescent(learning_rate)
 
 

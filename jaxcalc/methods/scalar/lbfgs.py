@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import require_option, whole_number
 from jaxcalc.core.kernels import kernel
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import dot
@@ -104,9 +105,9 @@ def lbfgs(history: int = 10, first_step: float | None = None) -> LBFGS:
     Source: D. Liu and J. Nocedal, On the limited memory BFGS method for large scale optimization (1989); J. Gilbert
     and C. Lemaréchal, Some numerical experiments with variable-storage quasi-Newton algorithms (1989), for D.
     """
-    if history < 1:
-        raise ValueError(f"history is {history}; L-BFGS needs at least one pair: use history=1 or more.")
-    return LBFGS(history, first_step)
+    if first_step is not None:
+        require_option("first_step", first_step, strictly=True)
+    return LBFGS(whole_number("history", history, 1), first_step)
 
 
 def _remember(history: History, D: Array, fresh: Array, s: Array, y: Array) -> tuple[History, Array, Array]:

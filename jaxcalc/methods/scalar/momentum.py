@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcalc.core.arguments import require_option
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Iterate, Method, register, static_field
 from jaxcalc.methods.needs import Evaluation
@@ -66,7 +67,7 @@ def momentum(learning_rate: float | Array = 0.01, decay: float | Array = 0.9, ne
     value may rise on the way, and a minimum may be overshot. The iterates equal those of `optax.sgd`.
 
     Args:
-        learning_rate: The factor of the velocity, in units of x^2 / f. Traced: new numbers do not compile again.
+        learning_rate: The factor of the velocity, in units of x^2 / f, at least 0. Traced: new numbers compile nothing.
         decay: What is left of the velocity after a step, from 0 (plain gradient descent) to below 1. Traced.
         nesterov: Whether the gradient is taken ahead of the ball. Static.
 
@@ -84,4 +85,6 @@ def momentum(learning_rate: float | Array = 0.01, decay: float | Array = 0.9, ne
     for solving the convex programming problem with convergence rate O(1/k^2) (1983); in this form I. Sutskever,
     J. Martens, G. Dahl and G. Hinton, On the importance of initialization and momentum in deep learning (2013).
     """
+    require_option("learning_rate", learning_rate)
+    require_option("decay", decay, below=1)
     return Momentum(learning_rate, decay, nesterov)

@@ -50,8 +50,9 @@ class TrustNCG(Method):
         """Returns a state whose trial, the start, is accepted if it is finite; its p serves where the gradient is 0."""
         lanes = x0.shape[1]
         zeros, zero = jnp.zeros_like(x0), jnp.zeros(lanes, x0.dtype)
-        p = box.reduced(x0, -_disturbed(zeros, zero, jnp.ones(lanes, bool)))
-        p = jnp.where((x0 > box.lower) & (x0 < box.upper), p, 0) if box.is_bounded else p
+        p = -_disturbed(zeros, zero, jnp.ones(lanes, bool))
+        if box.is_bounded:  # at a bound p leads into the box
+            p = jnp.where(box.lower < box.upper, jnp.where(x0 <= box.lower, -p, p), 0)
         return TrustNCGState(
             iterate=Iterate.at_start(x0, has_model=True),
             direction=p,
@@ -80,6 +81,7 @@ class TrustNCG(Method):
         radius = jnp.where(solving, walk.radius, adapted_radius(state, ratio, length, jnp.zeros_like(length)))
         first = _disturbed(g, dot(g, g), old.nit < 0)
         s, Bs, residual, direction = _choose(state, accepted & ~solving, solving, walk, first)
+        direction = box.inward(at.x, g, direction)
 
         trying = jnp.where(solving, walk.done, ~accepted)
         trial, predicted = _aim(at.x, g, s, Bs, trying, box)
@@ -144,9 +146,9 @@ class Walk(NamedTuple):
 
 
 def _product(state: TrustNCGState, evaluation: WithProduct, box: Box) -> Array:
-    """Returns Bp of the model of the free variables; without curvature where second derivatives do not exist."""
+    """Returns Bp of the model of variables that may move; without curvature where second derivatives do not exist."""
     product = jnp.where(jnp.isfinite(evaluation.product), evaluation.product, 0)
-    return box.reduced(state.iterate.x, state.iterate.gradient, product)
+    return jnp.where(box.movable(state.iterate.x, state.iterate.gradient), product, 0)
 
 
 @kernel
@@ -170,7 +172,7 @@ def _walk(state: TrustNCGState, g: Array, Bp: Array) -> Walk:
     indefinite = pBp < -ROUNDING * jnp.finfo(p.dtype).eps * jnp.sqrt(pp * dot(Bp, Bp))
     s, Bs, residual = s + length * p, state.Bs + length * Bp, r + length * Bp
     # From x straight along p to the edge the model may fall further than by s: at a saddle s is zero.
-    alone = jnp.copysign(radius / jnp.sqrt(pp), -dot(g, p))
+    alone = jnp.where(dot(g, p) > 0, -1, 1) * radius / jnp.sqrt(pp)
     better = indefinite & (alone * (dot(g, p) + 0.5 * alone * pBp) < dot(g, s) + 0.5 * dot(s, Bs))
     s, Bs = jnp.where(better, alone * p, s), jnp.where(better, alone * Bp, Bs)
     left = dot(residual, residual)

@@ -83,6 +83,8 @@ class TrustRegion(Method):
         aimed, predicted = _best_inside(z, g, model, s, radius, shift, box)
         promise = kept_promise(old.promise, accepted, dot(s, s), radius, predicted)
         trial = unit * aimed
+        # A model that has overflowed promises nothing that is known.
+        promise = jnp.where(jnp.isfinite(norm_bound(model)) & jnp.isfinite(dot(g, g)), promise, jnp.inf)
         iterate = at._replace(trial=trial, stalled=lost | jnp.all(trial == at.x, axis=0), promise=promise)
         return TrustRegionState(
             iterate, hessian, radius, shift, predicted, _is_indefinite(model), widened & ~accepted, D
@@ -148,10 +150,10 @@ def _in_units(unit: Array, gradient: Array, hessian: Array) -> tuple[Array, Arra
 
 
 def _reduced_model(x: Array, gradient: Array, hessian: Array, box: Box):
-    """Returns gradient and Hessian of f as a function of the free variables."""
+    """Returns gradient and Hessian of f as a function of the variables that may move."""
     if not box.is_bounded:
         return gradient, hessian
-    free = box.free(x, gradient)
+    free = box.movable(x, gradient)
     return jnp.where(free, gradient, 0), _free_block(hessian, free, norm_bound(hessian))
 
 
@@ -165,8 +167,9 @@ def _free_block(hessian: Array, free: Array, norm: Array) -> Array:
 def _best_inside(x: Array, g: Array, model: Array, s: Array, radius: Array, shift: Array, box: Box):
     """Returns the trial and the model's predicted fall there.
 
-    Without bounds the trial is x + s. With bounds it is the best of three steps projected on the box: s; s for the
-    variables that s takes to their bounds, with the model's minimiser given these for the others; and one along -g.
+    Without bounds the trial is x + s. With bounds it is the best of four steps projected on the box: s; s for the
+    variables that s takes to their bounds, with the model's minimiser given these for the others; one along -g; and -s,
+    which matters where there is no slope and s leads out of the box along negative curvature.
     """
     if not box.is_bounded:
         return x + s, _predicted_fall(g, model, s)
@@ -177,7 +180,7 @@ def _best_inside(x: Array, g: Array, model: Array, s: Array, radius: Array, shif
     answer, _ = solve_subproblem(_free_block(model, free, norm_bound(model)), rest, radius, shift)
     steepest = -_cauchy(radius, dot(g, g), dot(g, symmetric_matvec(model, g))) * g
     best, predicted = _projected(x, g, model, s, box)
-    for step in (held + answer, steepest):
+    for step in (held + answer, steepest, -s):
         other, fall = _projected(x, g, model, step, box)
         best, predicted = jnp.where(fall > predicted, other, best), jnp.maximum(fall, predicted)
     return box.project(x + best), predicted
