@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxcalc.calculus.integration.double_exponential import (
@@ -41,6 +42,8 @@ MOST_CELLS = {1: 2048, 2: 2048, 3: 512, 4: 64}
 _EXPONENT_FRACTION = 0.25
 # An exponent of a tail below this cannot be told from 0, for which the integral of the tail is infinite.
 _LEAST_TAIL_EXPONENT = 1e-6
+# The cells along each axis of a surface far outside, by the number of variables.
+_SURFACE_CELLS = {2: 8, 3: 3, 4: 1}
 # The bound of the integral towards infinity is that of the law times this, as integrals over surfaces are sampled.
 _SAMPLED = 2.0
 # Whether f is finite at the ends of a piece is tried at these t of all other axes.
@@ -83,7 +86,7 @@ class Nodes(NamedTuple):
 
 
 def integral(
-    f: Callable, m: int, limit: int, edges: Sequence[Array], epsabs: Array, epsrel: Array
+    f: Callable, m: int, limit: int, edges: Sequence[Array], bounded: bool, epsabs: Array, epsrel: Array
 ) -> tuple[Total, Array, Array]:
     """Integrates f, R^d -> R^m, over a box.
 
@@ -92,6 +95,7 @@ def integral(
         m: The number of integrals.
         limit: The most cells.
         edges: For each axis the ends of its pieces, ascending; the first and the last may be infinite.
+        bounded: Whether all ends are known to be finite.
         epsabs: The absolute error to reach.
         epsrel: The relative error to reach, of every component.
 
@@ -106,7 +110,8 @@ def integral(
     total: Total = subdivide(rule, m, limit, *_initial_cells(axes), epsabs, epsrel)
     d, n = len(edges), len(NODES)
     per_cell = n**d + (0 if is_complete else 2 * d * n ** (d - 1))
-    total = total._replace(error=total.error + _infinite_tails(values, m, edges))
+    if not bounded:
+        total = total._replace(error=total.error + _infinite_tails(values, m, edges))
     return total, jnp.array(False), per_cell * total.evaluated
 
 
@@ -342,13 +347,11 @@ def _infinite_tails(values: Callable, m: int, edges: Sequence[Array]) -> Array:
     none = varying_over(varying_axes(edges), jnp.zeros(m, dtype))
 
     def bound() -> Array:
-        log_sizes = jnp.array([exponent - step * math.log(4.0) for step in range(3)], dtype)
-        masses = jax.vmap(lambda log_size: _surface_points(edges, infinite, log_size))(log_sizes)
-        x, weight = masses  # (3, points, d), (3, points)
+        x, weight = _surface_points(edges, infinite, exponent - math.log(4.0) * jnp.arange(3, dtype=dtype))
         y = jnp.abs(values(x.reshape(-1, len(edges)))).reshape(*weight.shape, m)
         y = jnp.where((weight[..., None] > 0) & jnp.isfinite(y), y, 0.0)
         # A power of 4 for each box takes S distance to S of distance 1.
-        surface = jnp.sum(y * weight[..., None], axis=1) * 4.0 ** jnp.arange(3)[:, None]
+        surface = jnp.sum(y * weight[..., None], axis=1) * 4.0 ** jnp.arange(3, dtype=dtype)[:, None]
         one = jnp.ones(1, dtype)
         laws = laws_towards(surface[:, None], one, one == 0, one == 1, one / 4)
         tail = _SAMPLED * (laws.size * (1 + jnp.maximum(laws.excess, 0)))[0]
@@ -357,31 +360,26 @@ def _infinite_tails(values: Callable, m: int, edges: Sequence[Array]) -> Array:
     return jax.lax.cond(jnp.any(infinite), bound, lambda: none)
 
 
-def _surface_points(edges: Sequence[Array], infinite: Array, log_size: Array) -> tuple[Array, Array]:
-    """Returns nodes (points, d) on the faces of a box towards infinite ends, and their weights times the distance.
+def _surface_points(edges: Sequence[Array], infinite: Array, log_sizes: Array) -> tuple[Array, Array]:
+    """Returns nodes (sizes, points, d) on the faces of boxes towards infinite ends, and their weights times distances.
 
     Args:
         edges: For each axis the ends of its pieces.
         infinite: Whether the lower and the upper end of each axis are infinite, (d, 2).
-        log_size: The logarithm of the distance at which infinite axes end.
+        log_sizes: The logarithms of the distances at which infinite axes end.
     """
-    d = len(edges)
-    each = _INITIAL_CELLS_PER_PIECE[d]
-    cuts = jnp.linspace(-1.0, 1.0, each + 1, dtype=edges[0].dtype)
-    unit = ((cuts[:-1] + cuts[1:])[:, None] / 2 + jnp.asarray(NODES, cuts.dtype) / each).ravel()
-    along, at_ends = [], []
-    for ends in edges:
-        lo, hi = ends[0], ends[-1]
-        end = t_max(lo, hi, log_size)
-        points = change_of_variable(lo, hi, unit * end)
-        along.append((points.x, points.dx_dt * end / each * jnp.tile(jnp.asarray(KRONROD, cuts.dtype), each)))
-        last = change_of_variable(lo, hi, jnp.stack([-end, end]))
-        at_ends.append((last.x, jnp.where(jnp.isfinite(last.distance), last.distance, 0.0)))
-    found = []
-    for k in range(d):
-        grid = [at_ends[axis] if axis == k else along[axis] for axis in range(d)]
-        x = jnp.stack(jnp.meshgrid(*(part[0] for part in grid), indexing="ij"), axis=-1)
-        weights = [jnp.where(infinite[axis], part[1], 0.0) if axis == k else part[1] for axis, part in enumerate(grid)]
-        weight = functools.reduce(jnp.multiply, jnp.meshgrid(*weights, indexing="ij"))
-        found.append((x.reshape(-1, d), weight.ravel()))
-    return jnp.concatenate([part[0] for part in found]), jnp.concatenate([part[1] for part in found])
+    d, each = len(edges), _SURFACE_CELLS[len(edges)]
+    middles = (np.arange(each) + 0.5) * 2 / each - 1
+    inner = (middles[:, None] + NODES / each).ravel()
+    lo, hi = (jnp.stack([ends[n] for ends in edges])[:, None] for n in (0, -1))
+    end = t_max(lo, hi, log_sizes[:, None, None])  # (sizes, d, 1)
+    points = change_of_variable(lo, hi, end * jnp.asarray([-1, *inner, 1], end.dtype))
+    weights = points.dx_dt * end * jnp.asarray([0, *np.tile(KRONROD / each, each), 0], end.dtype)
+    # The first and the last column stand for the ends, whose weight is the distance towards an infinite end.
+    at_ends = jnp.array([0, -1])
+    weights = weights.at[..., at_ends].set(jnp.where(infinite, points.distance[..., at_ends], 0.0))
+    along = np.arange(1, len(inner) + 1)
+    faces = [[[0, len(inner) + 1] if axis == k else along for axis in range(d)] for k in range(d)]
+    columns = [np.stack(np.meshgrid(*face, indexing="ij"), axis=-1).reshape(-1, d) for face in faces]
+    x, weight = (part[:, np.arange(d), np.concatenate(columns)] for part in (points.x, weights))
+    return x, jnp.prod(weight, axis=-1)

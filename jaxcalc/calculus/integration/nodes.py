@@ -36,4 +36,4 @@ def _values_at(x: float) -> np.ndarray:
 # a kink between these two changes no rule; the value at the end then differs from the continuation, and this
 # difference times the distance bounds what the break changes in the integral.
 CONTINUATION = np.stack([_values_at(-1.0), _values_at(1.0)])
-GAP = 1.0 - NODES[-1]
+GAP = float(1.0 - NODES[-1])

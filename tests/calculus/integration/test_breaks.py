@@ -57,7 +57,9 @@ def test_a_break_beside_operations_without_bounds():
 
 def in_a_loop(f):
     """Returns f inside of a while_loop, of which nothing is known between samples."""
-    return lambda x, c: jax.lax.while_loop(lambda state: state[1] < 1, lambda state: (f(state[0], c), 1), (x, 0))[0]
+    return lambda x, c: jax.lax.while_loop(
+        lambda state: state[1] < 1, lambda state: (f(state[0], c), state[1] + 1), (x, 0)
+    )[0]
 
 
 # By kind: f(x, c) with a jump or a kink at c that no enclosure shows, and the integral of f over [0, 1].
@@ -181,3 +183,14 @@ def test_tails_of_several_variables_are_in_the_error(name):
 def test_no_error_of_a_tail_without_an_integral():
     f = lambda v: jnp.exp(-v[1]) / ((v[0] + 2) * jnp.log(v[0] + 2))  # noqa: E731
     assert jnp.isinf(integrate_box(f, [0.0, 0.0], [math.inf, math.inf]).error)
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_tails_and_hidden_breaks_in_single_precision():
+    f = in_a_loop(lambda x, c: jnp.exp(-x) * jnp.where(x < c, 1.0, 2.0).astype(x.dtype))
+    found = integrate(f, jnp.float32(0), jnp.float32(math.inf), jnp.float32(0.7))
+    over_box = integrate_box(lambda v: jnp.exp(-jnp.sum(v)), jnp.zeros(2, jnp.float32), jnp.float32([1, math.inf]))
+    for integral, exact in ((found, 1 + math.exp(-0.7)), (over_box, 1 - math.exp(-1))):
+        assert integral.success
+        assert integral.error.dtype == jnp.float32
+        np.testing.assert_allclose(integral.value, exact, rtol=1e-5)
