@@ -6,7 +6,8 @@ added up. The cell is bisected along the axis of the largest change.
 
 A piece of an axis is mapped to t linearly if the piece is finite and f is finite at its ends, because smooth functions
 of three variables then need a hundred times fewer evaluations. Any other piece gets the double-exponential change of
-variable; the integral beyond its range of t is bounded by the power law through the last two nodes.
+variable. The integral beyond its range of t is bounded by power laws: towards a finite end by that through the last two
+nodes, cell by cell, towards infinity by that of the integrals over the surfaces of growing boxes.
 """
 
 import functools
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxcalc.calculus.integration.double_exponential import (
@@ -25,10 +27,12 @@ from jaxcalc.calculus.integration.double_exponential import (
     t_max,
     without_rounding_of_t,
 )
-from jaxcalc.calculus.integration.nodes import GAUSS, KRONROD, NODES
+from jaxcalc.calculus.integration.nodes import CONTINUATION, GAP, GAUSS, KRONROD, NODES
 from jaxcalc.calculus.integration.quadrature import error_estimate
 from jaxcalc.calculus.integration.subdivision import SUM_ROUNDING, CellIntegrals, Total, subdivide
+from jaxcalc.calculus.integration.tails import laws_towards
 from jaxcalc.calculus.intervals.enclosures import enclosure
+from jaxcalc.core.shards import varying_axes, varying_over
 
 # By the number of variables: the initial cells along each piece of an axis, and the default of the most cells.
 _INITIAL_CELLS_PER_PIECE = {2: 8, 3: 3, 4: 2}
@@ -38,6 +42,10 @@ MOST_CELLS = {1: 2048, 2: 2048, 3: 512, 4: 64}
 _EXPONENT_FRACTION = 0.25
 # An exponent of a tail below this cannot be told from 0, for which the integral of the tail is infinite.
 _LEAST_TAIL_EXPONENT = 1e-6
+# The cells along each axis of a surface far outside, by the number of variables.
+_SURFACE_CELLS = {2: 8, 3: 3, 4: 1}
+# The bound of the integral towards infinity is that of the law times this, as integrals over surfaces are sampled.
+_SAMPLED = 2.0
 # Whether f is finite at the ends of a piece is tried at these t of all other axes.
 _TRIAL_T = (-0.53, 0.11, 0.67)
 
@@ -60,11 +68,10 @@ class Nodes(NamedTuple):
     Attributes:
         points: The points x(t), each field (k, nodes).
         weight: The length in x that belongs to a node of weight 1, (k, nodes).
-        touches_lo: Whether the cell begins where the range of t does, (k,); False for a linear piece.
-        touches_hi: Whether the cell ends where the range of t does, (k,); False for a linear piece.
-        finite_lo: Whether the lower end of the piece is finite, (k,).
-        finite_hi: Whether the upper end of the piece is finite, (k,).
+        touches_lo: Whether the cell begins where the range of t does, at a finite end, (k,); False for a linear piece.
+        touches_hi: Whether the cell ends where the range of t does, likewise.
         at_end: Whether x equals an end of the piece after rounding, (k, nodes).
+        end_weight: The weights of the two ends of the cell, as those of nodes, (k, 2).
         ends: The x of the lower end, the upper end and the middle of the cell, (k, 3), without the last few floating
             numbers before an end of the piece, where f may touch the border of its domain.
     """
@@ -73,14 +80,13 @@ class Nodes(NamedTuple):
     weight: Array
     touches_lo: Array
     touches_hi: Array
-    finite_lo: Array
-    finite_hi: Array
     at_end: Array
+    end_weight: Array
     ends: Array
 
 
 def integral(
-    f: Callable, m: int, limit: int, edges: Sequence[Array], epsabs: Array, epsrel: Array
+    f: Callable, m: int, limit: int, edges: Sequence[Array], bounded: bool, epsabs: Array, epsrel: Array
 ) -> tuple[Total, Array, Array]:
     """Integrates f, R^d -> R^m, over a box.
 
@@ -89,6 +95,7 @@ def integral(
         m: The number of integrals.
         limit: The most cells.
         edges: For each axis the ends of its pieces, ascending; the first and the last may be infinite.
+        bounded: Whether all ends are known to be finite.
         epsabs: The absolute error to reach.
         epsrel: The relative error to reach, of every component.
 
@@ -98,9 +105,14 @@ def integral(
     """
     values = jax.vmap(f)
     axes = [Axis(ends, _linear(values, edges, k)) for k, ends in enumerate(edges)]
-    rule = functools.partial(_rule, values, _bounds(f, edges), axes)
-    total = subdivide(rule, m, limit, *_initial_cells(axes), epsabs, epsrel)
-    return total, jnp.array(False), len(NODES) ** len(edges) * total.evaluated
+    bounds, is_complete = _bounds(f, edges)
+    rule = functools.partial(_rule, values, bounds, is_complete, axes)
+    total: Total = subdivide(rule, m, limit, *_initial_cells(axes), epsabs, epsrel)
+    d, n = len(edges), len(NODES)
+    per_cell = n**d + (0 if is_complete else 2 * d * n ** (d - 1))
+    if not bounded:
+        total = total._replace(error=total.error + _infinite_tails(values, m, edges))
+    return total, jnp.array(False), per_cell * total.evaluated
 
 
 def initial_cell_count(pieces: Sequence[int]) -> int:
@@ -172,15 +184,18 @@ def _nodes(axis: Axis, piece: Array, lo: Array, hi: Array) -> Nodes:
     )
     ends = points.x[:, jnp.array([0, -1, len(NODES) // 2 + 1])]
     ends = jnp.clip(ends, jnp.where(jnp.isfinite(first), low, first), jnp.where(jnp.isfinite(last), high, last))
+    weight = points.dx_dt * (hi - lo)[:, None] / 2
     points = jax.tree.map(lambda leaf: leaf[:, 1:-1], points)
     begin, end = _t_range(axis)
     mapped, finite = ~linear[:, 0], (jnp.isfinite(first)[:, 0], jnp.isfinite(last)[:, 0])
-    touches = mapped & (lo <= begin[piece]), mapped & (hi >= end[piece])
-    weight = points.dx_dt * (hi - lo)[:, None] / 2
-    return Nodes(points, weight, *touches, *finite, rounds_to_end(first, last, points.x), ends)
+    touches = finite[0] & mapped & (lo <= begin[piece]), finite[1] & mapped & (hi >= end[piece])
+    at_end = rounds_to_end(first, last, points.x)
+    return Nodes(points, weight[:, 1:-1], *touches, at_end, weight[:, jnp.array([0, -1])], ends)
 
 
-def _rule(values: Callable, bounds: Callable | None, axes: Sequence[Axis], cells: Array) -> CellIntegrals:
+def _rule(
+    values: Callable, bounds: Callable | None, is_complete: bool, axes: Sequence[Axis], cells: Array
+) -> CellIntegrals:
     """Applies the product rule to many cells (k, 3 d)."""
     d = len(axes)
     nodes = [_nodes(axis, *(cells[:, k + part * d] for part in range(3))) for k, axis in enumerate(axes)]
@@ -197,6 +212,10 @@ def _rule(values: Callable, bounds: Callable | None, axes: Sequence[Axis], cells
     rounding_error = jnp.finfo(cells.dtype).eps * (SUM_ROUNDING * size + from_x)
     error = error_estimate(functools.reduce(jnp.add, changes), size, rounding_error)
     error += sum(_tail_bound(weighted, along, k, d) for k, along in enumerate(nodes))
+    if not is_complete:
+        next_to_ends = [_error_next_to_ends(values, weighted, nodes, k) for k in range(d)]
+        changes = list(map(jnp.maximum, changes, next_to_ends))
+        error += functools.reduce(jnp.add, next_to_ends)
     at_end = functools.reduce(jnp.logical_or, [_on_axis(along.at_end, k, d) for k, along in enumerate(nodes)])
     undefined = jnp.any(missing & ~jnp.broadcast_to(at_end, shape)[..., None], axis=tuple(range(1, d + 1)))
     split_axis = jnp.argmax(jnp.stack([jnp.max(change, axis=1) for change in changes]), axis=0)
@@ -208,22 +227,23 @@ def _rule(values: Callable, bounds: Callable | None, axes: Sequence[Axis], cells
     return CellIntegrals(value, error, jnp.zeros_like(error), rounding_error, size, split_axis)
 
 
-def _bounds(f: Callable, edges: Sequence[Array]) -> Callable | None:
+def _bounds(f: Callable, edges: Sequence[Array]) -> tuple[Callable | None, bool]:
     """Returns (lo, hi) -> the range of f where f may jump or bend in a box, elsewhere 0, (k, m), for corners (k, d).
 
-    Returns None if f has no operation that is known to jump or bend. The result of an operation without an enclosure
-    may be any number.
+    It is None if f has no operation that is known to jump or bend. The result of an operation without an enclosure may
+    be any number; the second result is whether there is no such operation.
     """
     corner = jnp.stack([ends[0] for ends in edges])
-    switches = []
+    traces = []
 
     def bound(lo, hi):
         found = enclosure(f, partial=True)(lo, hi)
-        switches.append(found.switched)
+        traces.append((found.switched is not None, found.is_complete))
         return jnp.where(False if found.switched is None else found.switched, found.hi - found.lo, 0.0)
 
     jax.eval_shape(bound, corner, corner)
-    return None if switches[0] is None else jax.vmap(bound)
+    may_break, is_complete = traces[0]
+    return jax.vmap(bound) if may_break else None, is_complete
 
 
 def _break_error(bounds: Callable, nodes: Sequence[Nodes]) -> tuple[Array, Array]:
@@ -277,22 +297,89 @@ def _rounding_of_x(y: Array, volume: Array, points: MappedPoints, k: int, d: int
 
 
 def _tail_bound(weighted: Array, along: Nodes, k: int, d: int) -> Array:
-    """Returns a bound (cells, m) of the integral beyond the range of t of axis k, for the cells that touch its ends.
+    """Returns a bound (cells, m) of the integral between the range of t of axis k and finite ends, for the cells there.
 
-    Towards a finite end |f| distance is taken to be c distance^exponent, towards an infinite end c distance^-exponent.
-    The integral from the last node to the end is |f| distance / exponent, and infinite if the exponent is not positive.
+    |f| distance is taken to be c distance^exponent. The integral from the last node to the end is |f| distance /
+    exponent, and infinite if the exponent is not positive.
     """
     total = jnp.zeros((len(weighted), weighted.shape[-1]), weighted.dtype)
     lines = jnp.moveaxis(jnp.abs(weighted), k + 1, 0)
-    sides = (along.touches_lo, along.finite_lo, 0, 1), (along.touches_hi, along.finite_hi, -1, -2)
-    for touches, finite, last, inner in sides:
+    for touches, last, inner in ((along.touches_lo, 0, 1), (along.touches_hi, -1, -2)):
         distance, weight = (
             jnp.stack([part[:, n] for n in (last, inner)]) for part in (along.points.distance, along.weight)
         )
         faces = jnp.stack([_product_rule(lines[n], [KRONROD] * (d - 1)) for n in (last, inner)])
         size = faces * jnp.where(weight > 0, distance / weight, 0.0)[..., None]
-        log_step = jnp.log(distance[1] / distance[0]) * jnp.where(finite, 1, -1)
+        log_step = jnp.log(distance[1] / distance[0])
         exponent = (jnp.log(size[1]) - jnp.log(size[0])) / log_step[:, None]
         bound = jnp.where(exponent > _LEAST_TAIL_EXPONENT, size[0] / exponent, jnp.inf)
         total += jnp.where(touches[:, None] & (size[0] > 0), bound, 0.0)
     return total
+
+
+def _error_next_to_ends(values: Callable, weighted: Array, nodes: Sequence[Nodes], k: int) -> Array:
+    """Returns what breaks between the ends of cells along axis k and their outermost nodes can change, (cells, m).
+
+    See `CONTINUATION`: only functions with operations that have no bounds need it, which may hide a break.
+    """
+    d, cells = len(nodes), len(weighted)
+    shape = (cells, *(2 if axis == k else len(NODES) for axis in range(d)))
+    x = [along.ends[:, :2] if axis == k else along.points.x for axis, along in enumerate(nodes)]
+    x = jnp.stack([jnp.broadcast_to(_on_axis(part, axis, d), shape) for axis, part in enumerate(x)], axis=-1)
+    weights = [along.end_weight if axis == k else along.weight for axis, along in enumerate(nodes)]
+    volume = functools.reduce(jnp.multiply, [_on_axis(part, axis, d) for axis, part in enumerate(weights)])
+    at_ends = values(x.reshape(-1, d)).reshape(*shape, -1) * volume[..., None]
+    continued = jnp.moveaxis(jnp.moveaxis(weighted, k + 1, -1) @ jnp.asarray(CONTINUATION.T, weighted.dtype), -1, k + 1)
+    difference = jnp.where(jnp.isfinite(at_ends), jnp.abs(continued - at_ends), 0.0)
+    return GAP * _product_rule(jnp.sum(difference, axis=k + 1), [KRONROD] * (d - 1))
+
+
+def _infinite_tails(values: Callable, m: int, edges: Sequence[Array]) -> Array:
+    """Returns a bound (m,) of the integral of |f| beyond the ranges of t towards infinite ends; 0 without such ends.
+
+    Let S(r) be the integral of |f| over those faces of the box that lie at the distance r towards infinite ends, where
+    all infinite axes end at the distance r. The integral outside is that of S from r to infinity, whatever f is near
+    edges of the box. S follows a power law, of whose exponent three boxes tell.
+    """
+    infinite = jnp.stack([jnp.isinf(ends[jnp.array([0, -1])]) for ends in edges])
+    dtype = edges[0].dtype
+    exponent = _EXPONENT_FRACTION * math.log(float(jnp.finfo(dtype).max))
+    none = varying_over(varying_axes(edges), jnp.zeros(m, dtype))
+
+    def bound() -> Array:
+        x, weight = _surface_points(edges, infinite, exponent - math.log(4.0) * jnp.arange(3, dtype=dtype))
+        y = jnp.abs(values(x.reshape(-1, len(edges)))).reshape(*weight.shape, m)
+        y = jnp.where((weight[..., None] > 0) & jnp.isfinite(y), y, 0.0)
+        # A power of 4 for each box takes S distance to S of distance 1.
+        surface = jnp.sum(y * weight[..., None], axis=1) * 4.0 ** jnp.arange(3, dtype=dtype)[:, None]
+        one = jnp.ones(1, dtype)
+        laws = laws_towards(surface[:, None], one, one == 0, one == 1, one / 4)
+        tail = _SAMPLED * (laws.size * (1 + jnp.maximum(laws.excess, 0)))[0]
+        return jnp.where(surface[0] > 0, jnp.where(jnp.isnan(tail), jnp.inf, tail), 0.0)
+
+    return jax.lax.cond(jnp.any(infinite), bound, lambda: none)
+
+
+def _surface_points(edges: Sequence[Array], infinite: Array, log_sizes: Array) -> tuple[Array, Array]:
+    """Returns nodes (sizes, points, d) on the faces of boxes towards infinite ends, and their weights times distances.
+
+    Args:
+        edges: For each axis the ends of its pieces.
+        infinite: Whether the lower and the upper end of each axis are infinite, (d, 2).
+        log_sizes: The logarithms of the distances at which infinite axes end.
+    """
+    d, each = len(edges), _SURFACE_CELLS[len(edges)]
+    middles = (np.arange(each) + 0.5) * 2 / each - 1
+    inner = (middles[:, None] + NODES / each).ravel()
+    lo, hi = (jnp.stack([ends[n] for ends in edges])[:, None] for n in (0, -1))
+    end = t_max(lo, hi, log_sizes[:, None, None])  # (sizes, d, 1)
+    points = change_of_variable(lo, hi, end * jnp.asarray([-1, *inner, 1], end.dtype))
+    weights = points.dx_dt * end * jnp.asarray([0, *np.tile(KRONROD / each, each), 0], end.dtype)
+    # The first and the last column stand for the ends, whose weight is the distance towards an infinite end.
+    at_ends = jnp.array([0, -1])
+    weights = weights.at[..., at_ends].set(jnp.where(infinite, points.distance[..., at_ends], 0.0))
+    along = np.arange(1, len(inner) + 1)
+    faces = [[[0, len(inner) + 1] if axis == k else along for axis in range(d)] for k in range(d)]
+    columns = [np.stack(np.meshgrid(*face, indexing="ij"), axis=-1).reshape(-1, d) for face in faces]
+    x, weight = (part[:, np.arange(d), np.concatenate(columns)] for part in (points.x, weights))
+    return x, jnp.prod(weight, axis=-1)

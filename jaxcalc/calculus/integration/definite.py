@@ -41,10 +41,12 @@ class IntegralOptions(NamedTuple):
     Attributes:
         limit: The most cells.
         scalar: Whether f takes a number x, or else a point x of shape (d,).
+        bounded: Whether all ends of a box are known to be finite, for which there is less to compile.
     """
 
     limit: int
     scalar: bool
+    bounded: bool = False
 
 
 class Integrand:
@@ -232,8 +234,8 @@ def integrals_of(
 
     def over_box(ends):
         operands = (*ends, parameters, others, points, *tolerances)
-        outcome = _box_integral(f, options.limit, m, *operands)
-        return outcome if vary is None else (outcome, _slopes(f, options.limit, m, vary, operands))
+        outcome = _box_integral(f, options, m, *operands)
+        return outcome if vary is None else (outcome, _slopes(f, options, m, vary, operands))
 
     ends = [end.astype(dtype) for end in jnp.broadcast_arrays(a, b)]
     batch = ends[0].shape[:-1]
@@ -264,12 +266,12 @@ def _numbers_per_integral(limit: int, m: int, points: tuple) -> int:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel):
+def _box_integral(f, options, m, a, b, parameters, others, points, epsabs, epsrel):
     """Integrates f(x, parameters, others), R^d -> R^m, from a to b, both (d,).
 
     Args:
         f: The integrand, a function of a point (d,), parameters and others.
-        limit: The most cells.
+        options: The static options.
         m: The number of integrals.
         a: The lower end of each variable, (d,).
         b: The upper end of each variable, (d,). Each variable with b < a changes the sign of the integral.
@@ -291,9 +293,11 @@ def _box_integral(f, limit, m, a, b, parameters, others, points, epsabs, epsrel)
         return integrand(a), jnp.zeros(m, a.dtype), jnp.int32(IntegralStatus.SUCCESS), jnp.int32(1)
     edges = edges_of(a, b, points)
     if d == 1:
-        total, diverges, nfev = quadrature.integral(lambda x: integrand(x[None]), m, limit, edges[0], epsabs, epsrel)
+        total, diverges, nfev = quadrature.integral(
+            lambda x: integrand(x[None]), m, options.limit, edges[0], epsabs, epsrel
+        )
     else:
-        total, diverges, nfev = cubature.integral(integrand, m, limit, edges, epsabs, epsrel)
+        total, diverges, nfev = cubature.integral(integrand, m, options.limit, edges, options.bounded, epsabs, epsrel)
     return outcome_of(total, diverges, nfev, a, b, edges)
 
 
@@ -323,33 +327,33 @@ def outcome_of(total: Total, diverges: Array, nfev: Array, a: Array, b: Array, e
 
 @functools.partial(_box_integral.defjvp, symbolic_zeros=True)
 @own_promotion()
-def _leibniz(f, limit, m, primals, tangents):
+def _leibniz(f, options, m, primals, tangents):
     """Leibniz's rule, see `Slopes`. Terms whose tangent is a symbolic zero are not computed."""
     a_dot, b_dot, parameters_dot, *_ = tangents
     known = [not isinstance(dot, SymbolicZero) for dot in parameters_dot]
     vary = Vary(not isinstance(a_dot, SymbolicZero), not isinstance(b_dot, SymbolicZero), tuple(known))
     dots = [dot for dot, chosen in zip(parameters_dot, known, strict=True) if chosen]
-    outcome = _box_integral(f, limit, m, *primals)
-    slopes = _slopes(f, limit, m, vary, primals)
+    outcome = _box_integral(f, options, m, *primals)
+    slopes = _slopes(f, options, m, vary, primals)
     change = jnp.zeros_like(outcome[0]) + slopes.change(a_dot, b_dot, dots)
     _, error, status, nfev = outcome
     zeros = tuple(zero_from_primal(part, symbolic_zeros=True) for part in (error, status, nfev))
     return outcome, (change, *zeros)
 
 
-def _slopes(f, limit, m, vary: Vary, primals) -> Slopes:
+def _slopes(f, options, m, vary: Vary, primals) -> Slopes:
     def faces(end: Array) -> Array:
-        return jnp.stack([_face_integral(f, limit, m, axis, end[axis], primals) for axis in range(end.size)])
+        return jnp.stack([_face_integral(f, options, m, axis, end[axis], primals) for axis in range(end.size)])
 
     a, b, *_ = primals
     return Slopes(
         faces(a) if vary.a and a.size else None,
         faces(b) if vary.b and a.size else None,
-        _parameter_jacobian(f, limit, m, list(vary.parameters), primals) if any(vary.parameters) else None,
+        _parameter_jacobian(f, options, m, list(vary.parameters), primals) if any(vary.parameters) else None,
     )
 
 
-def _face_integral(f, limit, m, axis: int, end: Array, primals) -> Array:
+def _face_integral(f, options, m, axis: int, end: Array, primals) -> Array:
     """Returns the integral (m,) over the face of the box on which x[axis] = end; 0 if the end is infinite."""
     a, b, parameters, others, points, *tolerances = primals
     rest = np.array([k for k in range(a.size) if k != axis], int)
@@ -360,10 +364,10 @@ def _face_integral(f, limit, m, axis: int, end: Array, primals) -> Array:
         return f(jnp.concatenate([x[:axis], end[None], x[axis:]]), parameters, others)
 
     inner = [*parameters, jnp.where(finite, end, 0.0)], others, tuple(points[k] for k in rest), *tolerances
-    return jnp.where(finite, _value_or_nan(_box_integral(on_face, limit, m, a[rest], b[rest], *inner)), 0.0)
+    return jnp.where(finite, _value_or_nan(_box_integral(on_face, options, m, a[rest], b[rest], *inner)), 0.0)
 
 
-def _parameter_jacobian(f, limit, m, varies: list[bool], primals) -> Array:
+def _parameter_jacobian(f, options, m, varies: list[bool], primals) -> Array:
     """Returns the integrals of df/dp for the entries p of all parameters that vary, (m, entries)."""
     a, b, parameters, others, *rest = primals
     theta, unravel = ravel_pytree([p for p, chosen in zip(parameters, varies, strict=True) if chosen])
@@ -378,7 +382,7 @@ def _parameter_jacobian(f, limit, m, varies: list[bool], primals) -> Array:
 
         return jnp.ravel((jax.jacrev if m <= theta.size else jax.jacfwd)(at)(theta))
 
-    found = _box_integral(slopes, limit, m * theta.size, a, b, [theta, *fixed], others, *rest)
+    found = _box_integral(slopes, options, m * theta.size, a, b, [theta, *fixed], others, *rest)
     return _value_or_nan(found).reshape(m, theta.size)
 
 

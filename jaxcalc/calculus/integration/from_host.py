@@ -107,9 +107,9 @@ def _in_one_form(bounds: Bounds | None, intervals: int, values: Array) -> Bounds
     """Returns the bounds with what is not known of f, or needs not be, as what changes no error."""
     shape = (intervals, values.shape[1])
     steepest = jnp.full(shape, jnp.inf, values.dtype) if bounds is None else bounds.steepest
-    if bounds is None or bounds.range is None or bounds.switched is None:
-        return Bounds(steepest, jnp.zeros(shape, values.dtype), jnp.zeros(intervals, bool))
-    return Bounds(steepest, bounds.range, bounds.switched)
+    width = jnp.zeros(shape, values.dtype) if bounds is None or bounds.range is None else bounds.range
+    switched = jnp.zeros(intervals, bool) if bounds is None or bounds.switched is None else bounds.switched
+    return Bounds(steepest, width, switched)
 
 
 class _Programs(NamedTuple):

@@ -281,7 +281,8 @@ def _integral(
     for name, tolerance in tolerances.items():
         if not isinstance(tolerance, Tracer) and np.any(np.asarray(tolerance) < 0):
             raise ValueError(f"{name} must be at least 0; it is {tolerance!r}.")
-    options, operands = IntegralOptions(limit, scalar), (a, b, as_tuple(args), edges, *tolerances.values())
+    bounded = not scalar and not any(isinstance(end, Tracer) or np.isinf(end).any() for end in (a, b))
+    options, operands = IntegralOptions(limit, scalar, bounded), (a, b, as_tuple(args), edges, *tolerances.values())
     if not is_staged():
         return Integral(*standalone_integrals(f, options, operands, numbers=False))
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(operands)):

@@ -23,3 +23,17 @@ _GAUSS = [
 NODES = np.array([-x for x in _NODES] + _NODES[-2::-1])
 KRONROD = np.array(_KRONROD + _KRONROD[-2::-1])
 GAUSS = np.array(_GAUSS + _GAUSS[-2::-1])
+
+
+def _values_at(x: float) -> np.ndarray:
+    """Returns the weights by which values at the nodes give their polynomial at x."""
+    factors = (x - NODES) / (NODES[:, None] - NODES + np.eye(len(NODES)))
+    np.fill_diagonal(factors, 1.0)
+    return np.prod(factors, axis=1)
+
+
+# Values at the nodes continued to both ends, (2, nodes), and the distance from an end to the outermost node. A jump or
+# a kink between these two changes no rule; the value at the end then differs from the continuation, and this
+# difference times the distance bounds what the break changes in the integral.
+CONTINUATION = np.stack([_values_at(-1.0), _values_at(1.0)])
+GAP = float(1.0 - NODES[-1])

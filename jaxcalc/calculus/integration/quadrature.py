@@ -6,6 +6,8 @@
   until bisection has either shown the peak to a sample or made the enclosure exclude the peak.
 * A cell in which f may jump or bend, between nodes or at a node, has the error width (max f - min f) of the enclosure
   of f: bisection shrinks such a cell towards the break until this bound is within the tolerance.
+* The values at the ends of a cell, which have no weight, are compared with the polynomial through the nodes: this shows
+  breaks between an end and its outermost node where operations without bounds hide them from the enclosure.
 * The integral beyond the first and the last cell is bounded by a power law fitted to samples near the ends. A power law
   without a finite integral makes the error infinite.
 """
@@ -29,6 +31,7 @@ from jaxcalc.calculus.integration.double_exponential import (
     without_rounding_of_t,
 )
 from jaxcalc.calculus.integration.subdivision import SUM_ROUNDING, CellIntegrals, Total, subdivide
+from jaxcalc.calculus.integration.tails import LEAST_MARGIN, Laws, error_of_law, laws_towards, vanished_tail
 from jaxcalc.calculus.intervals.enclosures import NoEnclosure, enclosure
 
 # The ends of the cell, where the enclosure of f' is taken, are nodes of weight 0.
@@ -44,19 +47,17 @@ _SUSPICIOUS_RATIO = 30.0
 # Near a finite end other than 0, x resolves the distance from the end only to the relative precision eps / distance. If
 # f grows towards such an end faster than distance^_SINGULAR_POWER, a power law replaces f at distances below sqrt(eps).
 _SINGULAR_POWER = -0.1
-# A margin of the exponent below this, from samples whose exponents agree as well, is 0: the integral diverges.
-_LEAST_MARGIN = 1e-6
-# A law that replaces f counts as one whose exponent drifts on towards the end above this share of its integral.
-_LEAST_DRIFT = 1 / 32
-# The least factor between the integrals of a power law and of one whose exponent drifts at which the latter is known.
-_LEAST_FACTOR = 1 / 3
 # A cell with an unbounded break is not bisected further below this width, in units of eps times |x| or the piece.
 _NARROW = 8.0
 # The error of such a narrow cell, in units of the integral of |f|: integrals of |x|^p with p >= -0.9.
 _SINGULAR_RATIO = 10.0
+# A rule has not resolved a cell whose error is at least this share of the integral of |f|.
+_UNRESOLVED = 1 / 8
 # The range of t ends where x comes to one of these fractions of the greatest floating exponent: at the first in which f
 # is finite.
 _EXPONENT_FRACTIONS = [0.97, 0.92, 0.8, 0.65, *(0.97 / 2**k for k in range(1, 8))]
+# A law without an integral has to hold in all ranges of t down to this fraction.
+_LEAST_FRACTION = 0.2
 # The samples of the power laws of a piece: the ends, and 3 distances from the 2 ends for each range of t.
 _SAMPLES_PER_PIECE = 2 + 6 * len(_EXPONENT_FRACTIONS)
 
@@ -86,7 +87,7 @@ class Bounds(NamedTuple):
 
     Attributes:
         steepest: A bound of |f'|, (k, m).
-        range: The greatest value of f less the least, (k, m); None if f has no operation that could jump or bend.
+        range: The greatest value of f less the least, (k, m), inf where f may have a pole; None if nothing is known.
         switched: Whether f may jump or bend in the interval, (k,); None if f has no such operation.
     """
 
@@ -161,24 +162,6 @@ def initial_cells(pieces: Piece) -> tuple[Array, Array]:
     return cells, (pieces.hi > pieces.lo)[piece]
 
 
-class _Towards(NamedTuple):
-    """Laws |f| ~ distance^power near the ends of the pieces, each from three samples; all fields (..., pieces, 2, m).
-
-    Attributes:
-        power: The exponent between the first two samples.
-        change: The exponent less that of the last two samples.
-        margin: What the exponent has above that of the least power law without an integral.
-        excess: The share by which the integral from the sample to the end may exceed that of the law, see `_excess`.
-        size: The integral of the law from the first sample to the end, (..., pieces, 2, m).
-    """
-
-    power: Array
-    change: Array
-    margin: Array
-    excess: Array
-    size: Array
-
-
 def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array, Array]:
     """Returns the pieces between the edges, a bound (m,) of the integral outside of the ranges of t, and divergence.
 
@@ -203,7 +186,8 @@ def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array
     y = values(jnp.concatenate([ends.ravel(), x.ravel()]))
     at_end, all_samples = y[: ends.size].reshape(*ends.shape, -1), y[ends.size :].reshape(*x.shape, -1)
     best = jnp.argmax(jnp.all(jnp.isfinite(all_samples), axis=(0, 3, 4)), axis=0)  # (pieces,)
-    all_laws = _towards(all_samples, distances, finite, step)
+    resolves_end = ~finite | (ends == 0)
+    all_laws = laws_towards(all_samples, distances, finite, resolves_end, step)
     samples, beyond = (
         jnp.take_along_axis(all_samples, row[None, None, :, None, None], axis=1)[:, 0]
         for row in (best, jnp.maximum(best - 1, 0))
@@ -213,20 +197,20 @@ def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array
         jnp.take_along_axis(jnp.broadcast_to(some, distances.shape), best[None, :, None], axis=0)[0]
         for some in (distances, smallest)
     )
-    resolves_end = (~finite | (ends == 0))[..., None]
+    resolves_end = resolves_end[..., None]
     singular = ~resolves_end & (laws.power < _SINGULAR_POWER)
     # The cells do not cover the tail where x resolves the end; where the power law replaces f, they cover the tail with
     # an error of the law; elsewhere they cover the tail with f itself.
-    of_law = _error_of_law(laws) + (least / distance)[..., None] ** jnp.maximum(laws.margin, 0)
+    of_law = error_of_law(laws) + (least / distance)[..., None] ** jnp.maximum(laws.margin, 0)
     relative_error = jnp.where(resolves_end, 1 + jnp.maximum(laws.excess, 0), jnp.where(singular, of_law, 0.0))
     no_tail = (samples[0] == 0) | (width == 0)[..., None] | (relative_error == 0)
     tail = jnp.where(no_tail, 0.0, laws.size * relative_error)
     tail = jnp.where(jnp.isnan(tail), jnp.inf, tail)
     vanished = (samples[0] == 0) & ~finite[..., None] & (width > 0)[..., None]
-    tail = jnp.where(vanished, _vanished_tail(all_samples, all_laws, distances, best), tail)
+    tail = jnp.where(vanished, vanished_tail(all_samples, all_laws, distances, best), tail)
     near = jnp.where(jnp.any(singular, axis=-1), distance, 0.0)
     tail_bound = jnp.sum(tail, axis=(0, 1))
-    follows_law = (laws.margin <= 0) & (jnp.abs(laws.change) <= _LEAST_MARGIN) & (resolves_end | jnp.isinf(at_end))
+    follows_law = _follow_law(all_laws, best) & (resolves_end | jnp.isinf(at_end))
     overflows = jnp.all(beyond == jnp.inf, axis=0) | jnp.all(beyond == -jnp.inf, axis=0)
     overflows &= ~finite[..., None] & (laws.power > 0)
     known = (width > 0)[..., None] & jnp.all(jnp.isfinite(samples) & (samples != 0), axis=0)
@@ -235,85 +219,23 @@ def pieces_between(values: Callable, lo: Array, hi: Array) -> tuple[Piece, Array
     return piece, tail_bound, jnp.any(diverges, axis=(0, 1))
 
 
+def _follow_law(laws: Laws, best: Array) -> Array:
+    """Returns whether f follows one power law without an integral towards each end, (pieces, 2, m).
+
+    It does in the range of t and in smaller ones, where squares and fourth powers of x do not overflow: there the
+    samples of 1 / x - 1 / sqrt(x^2 + 1) tell that the law of the farthest is that of an overflow.
+    """
+    fractions = jnp.array(_EXPONENT_FRACTIONS)[:, None]
+    row = jnp.arange(len(_EXPONENT_FRACTIONS))[:, None]
+    asked = (row == best) | ((row > best) & (fractions >= _LEAST_FRACTION))
+    follows = (laws.margin <= 0) & (jnp.abs(laws.change) <= LEAST_MARGIN)
+    return jnp.all(follows | ~asked[..., None, None], axis=0)
+
+
 def _exponents(dtype: Any) -> Array:
     """Returns log |x| at the ends of ranges of t, (fractions,): neither x nor dx/dt, about |x| log |x|, overflows."""
     greatest = math.log(float(jnp.finfo(dtype).max))
     return jnp.minimum(greatest * jnp.array(_EXPONENT_FRACTIONS, dtype), greatest - math.log(greatest) - 2)
-
-
-def _towards(samples: Array, distances: Array, finite: Array, step: Array) -> _Towards:
-    """Returns the laws through three samples (3, ..., m) at the distances times 1, step and step^2 from the ends."""
-    power, change = _power_law(samples, jnp.log(step)[..., None])
-    # The integral of |f| from the sample to the end is |f| distance / margin; with margin <= 0 the integral diverges.
-    finite = finite[..., None]
-    margin = jnp.where(finite, power + 1, -(power + 1))
-    margin = jnp.where(jnp.abs(margin) <= _LEAST_MARGIN, 0.0, margin)
-    excess = _excess(margin, jnp.where(finite, change, -change), jnp.abs(jnp.log(step))[..., None])
-    size = jnp.abs(samples[0]) * distances[..., None] / jnp.maximum(margin, 0)
-    return _Towards(power, change, margin, excess, size)
-
-
-def _power_law(samples: Array, log_step: Array) -> tuple[Array, Array]:
-    """Returns p of |f| ~ distance^p through the first two of three samples, and p less that of the last two.
-
-    The distances of the samples (3, ...) from the end grow by the factor exp(log_step). Where a sample is 0 or not
-    finite, p is 0 and the difference 1.
-    """
-    size = jnp.abs(samples)
-    ratio = size[1:] / size[:-1]
-    # Rounding leaves more in a difference of logarithms, which in turn does not overflow.
-    growth = jnp.where((ratio > 0) & jnp.isfinite(ratio), jnp.log(ratio), jnp.log(size[1:]) - jnp.log(size[:-1]))
-    first, second = growth / log_step
-    known = jnp.isfinite(first) & jnp.isfinite(second)
-    return jnp.where(known, first, 0.0), jnp.where(known, first - second, 1.0)
-
-
-def _excess(margin: Array, growth: Array, log_step: Array) -> Array:
-    """Returns twice the share by which the integral of |f| towards an end exceeds that of the law of this margin.
-
-    Let L be the logarithm of the distance, growing towards the end, and |f| distance = exp(-h(L)); the margin is h'.
-    The integral from L to the end is exp(-h) / h' where h'' = 0, and exp(-h) / (h' (1 + h'' / h'^2)) where h' = k / L,
-    as of 1 / (x log(x)^(k + 1)). Twice, since h' may fall otherwise. Where the factor (1 + h'' / h'^2) is small the
-    integral is not known, as of 1 / (x log(x)), and the share is inf.
-
-    Args:
-        margin: h' between the first two samples.
-        growth: By how much h' has grown from the last two samples to the first two.
-        log_step: The distance between two samples in L.
-    """
-    at_end = margin + jnp.minimum(growth, 0) / 2
-    factor = 1 + growth / log_step / at_end**2
-    share = 2 * (margin / (at_end * factor) - 1)
-    return jnp.where((factor >= _LEAST_FACTOR) & (at_end > 0), share, jnp.inf)
-
-
-def _error_of_law(laws: _Towards) -> Array:
-    """Returns the relative error of the integral of a law that replaces f: by the change of the exponent.
-
-    A change that dies out towards the end, as that of a power times a smooth function, matters over one step. A drift
-    that goes on matters all the way to the end.
-    """
-    of_change = jnp.abs(laws.change) / jnp.maximum(laws.margin, 0)
-    return jnp.maximum(of_change, jnp.where(jnp.abs(laws.excess) > _LEAST_DRIFT, jnp.abs(laws.excess), 0.0))
-
-
-def _vanished_tail(samples: Array, laws: _Towards, distances: Array, best: Array) -> Array:
-    """Returns a bound (pieces, 2, m) of the integrals towards ends where the samples underflow to 0.
-
-    The law of the farthest samples that do not underflow gives the margin. At the next distance |f| is below the least
-    floating number. Where all samples are 0 the bound is 0.
-    """
-    tiny = jnp.finfo(samples.dtype).tiny
-    row = jnp.arange(samples.shape[1])[:, None, None, None]
-    usable = jnp.all(jnp.isfinite(samples) & (jnp.abs(samples) >= tiny), axis=0) & (row >= best[:, None, None])
-    last = jnp.argmax(usable, axis=0)[None]
-    margin, excess, size = (
-        jnp.take_along_axis(part, last, axis=0)[0] for part in (laws.margin, laws.excess, laws.size)
-    )
-    next_distance = jnp.take_along_axis(distances[..., None], jnp.maximum(last - 1, 0), axis=0)[0]
-    longer = 1 + jnp.maximum(excess, 0)
-    bound = jnp.minimum(size * longer, tiny * next_distance * longer / jnp.maximum(margin, 0))
-    return jnp.where(jnp.any(usable, axis=0), jnp.where(jnp.isnan(bound), jnp.inf, bound), 0.0)
 
 
 def apply_rule(values: Callable, bounds: Callable, pieces: Piece, cells: Array) -> CellIntegrals:
@@ -337,19 +259,30 @@ def apply_rule(values: Callable, bounds: Callable, pieces: Piece, cells: Array) 
     x_error *= jnp.asarray(KRONROD[:-1], dtype)[:, None]
     from_x = jnp.sum(jnp.where(slopes > 0, slopes * x_error, 0.0), axis=1)
     rounding_error = jnp.finfo(dtype).eps * (SUM_ROUNDING * size + from_x)
-    error = error_estimate(difference, size, rounding_error)
+    error = error_estimate(difference, size, rounding_error) + _error_next_to_ends(weighted, missing)
     missing = missing & ~at_end[..., None]
     hidden_error, undefined = jnp.zeros_like(error), jnp.any(missing, axis=1)
     found = bounds(*_inner_ends(piece, x))
     if found is not None:
         hidden_error = _hidden_error(found.steepest, samples, slopes)
-        if found.range is not None and found.switched is not None:
-            break_error, irreducible = _break_error(found.switched, found.range, piece, samples, weight, size)
+        if found.range is not None:
+            switched = jnp.zeros(len(cells), bool) if found.switched is None else found.switched
+            # A pole is no switch, since 1 / x is resolved away from 0; but next to 0 rounding hides what it does.
+            unresolved = (error >= _UNRESOLVED * size, error <= 2 * rounding_error)
+            break_error, irreducible = _break_error(switched, found.range, piece, samples, weight, size, unresolved)
             error = jnp.maximum(error, break_error)
             rounding_error = jnp.maximum(rounding_error, irreducible)
             undefined = jnp.where(jnp.isinf(irreducible), jnp.all(missing, axis=1), undefined)
     error = jnp.where(undefined, jnp.inf, error)
     return CellIntegrals(value, error, hidden_error, rounding_error, size, jnp.zeros(len(cells), dtype))
+
+
+def _error_next_to_ends(weighted: Array, missing: Array) -> Array:
+    """Returns what a break between an end of a cell and its outermost node can change, (k, m); see `CONTINUATION`."""
+    continued = jnp.einsum("en,knm->kem", jnp.asarray(nodes.CONTINUATION, weighted.dtype), weighted[:, 1:-1])
+    at_ends = jnp.array([0, -1])
+    difference = jnp.where(missing[:, at_ends], 0.0, jnp.abs(continued - weighted[:, at_ends]))
+    return nodes.GAP * jnp.sum(difference, axis=1)
 
 
 def _inner_ends(piece: Piece, x: Array) -> tuple[Array, Array]:
@@ -368,13 +301,26 @@ def _inner_ends(piece: Piece, x: Array) -> tuple[Array, Array]:
 
 
 def _break_error(
-    switched: Array, ranges: Array, piece: Piece, samples: _Samples, weight: Array, size: Array
+    switched: Array, ranges: Array, piece: Piece, samples: _Samples, weight: Array, size: Array, unresolved: tuple
 ) -> tuple[Array, Array]:
-    """Returns the error that jumps and kinks can cause in k cells, and its part that bisection cannot reduce, (k, m).
+    """Returns the error that jumps, kinks and poles can cause in k cells, and its part that bisection cannot reduce.
 
     The integral and the sum of the rule both lie between width min f and width max f. The place of a break is not known
     better than x, which rounds. Where f has no bounds and the cell is as narrow as x allows, the cell holds a
-    singularity: the sum gives the integral up to a factor if the integral exists, and the second result is inf.
+    singularity: the sum gives the integral up to a factor if the integral exists, and the second result is inf. A pole
+    is no switch, as 1 / x is resolved away from 0: it is a singularity where the rule has not resolved the cell.
+
+    Args:
+        switched: Whether f may jump or bend in the cell, (k,).
+        ranges: The greatest value of f less the least, (k, m).
+        piece: The piece of each cell.
+        samples: The nodes.
+        weight: The weights of the nodes in x, (k, nodes).
+        size: The integrals of |f|, (k, m).
+        unresolved: Whether the rule is far from resolving the cell, and whether rounding ends its bisection, (k, m).
+
+    Returns:
+        Two arrays (k, m).
     """
     x, eps = samples.x, jnp.finfo(samples.x.dtype).eps
     x_error = eps * jnp.max(samples.points.rounding, axis=1)
@@ -382,11 +328,12 @@ def _break_error(
     whole = piece.hi - piece.lo
     scale = jnp.maximum(jnp.max(jnp.abs(x), axis=1), jnp.where(jnp.isfinite(whole), whole, 1.0))
     switched, bounded = switched[:, None], jnp.isfinite(ranges)
-    singular = switched & ~bounded & (width <= _NARROW * eps * scale)[:, None]
+    narrow, (coarse, rounded) = (width <= _NARROW * eps * scale)[:, None], unresolved
+    singular = ~bounded & ((switched & narrow) | (~switched & coarse & (narrow | rounded)))
     irreducible = jnp.where(switched & bounded, x_error[:, None] * ranges, 0.0)
     error = jnp.where(bounded, width[:, None] * ranges + irreducible, jnp.inf)
-    error = jnp.where(singular, _SINGULAR_RATIO * size, error)
-    return jnp.where(switched, error, 0.0), jnp.where(singular, jnp.inf, irreducible)
+    error = jnp.where(switched, error, 0.0)
+    return jnp.where(singular, _SINGULAR_RATIO * size, error), jnp.where(singular, jnp.inf, irreducible)
 
 
 def _samples(values: Callable, piece: Piece, middle: Array, half: Array) -> _Samples:
@@ -443,7 +390,7 @@ def bounds_over(f: Callable, lo: Array, hi: Array) -> Bounds | None:
     def bound(lo, hi):
         found = enclosure(lambda x: jnp.stack(jax.jvp(f, (x,), (jnp.ones_like(x),))))(lo, hi)
         steepest = jnp.maximum(jnp.abs(found.lo[1]), jnp.abs(found.hi[1]))
-        return Bounds(steepest, None if found.switched is None else found.hi[0] - found.lo[0], found.switched)
+        return Bounds(steepest, found.hi[0] - found.lo[0], found.switched)
 
     def bound_of_breaks(lo, hi):
         found = enclosure(f, partial=True)(lo, hi)

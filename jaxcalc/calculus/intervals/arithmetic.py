@@ -22,6 +22,8 @@ from jax.core import Tracer
 # Units in the last place by which a result is widened. Most of XLA's elementary functions are accurate to about two
 # units; the others have larger figures below. All figures were measured against long double or mpmath.
 _ULPS = 4
+# A product of matrices of up to so many products of entries has the narrowest bounds.
+_MOST_PRODUCTS = 1024
 
 
 class Interval(NamedTuple):
@@ -51,18 +53,26 @@ class Breaks(list[Any]):
         switches: Whether each operation may jump or bend inside of its intervals. These are operations that join
             several analytic expressions (comparisons, absolute values, maxima, roundings), and roots whose operand
             touches the border of their domain, as in sqrt((x - c)^2) = |x - c|. Poles are no switches.
+        borders: Whether each operation may leave its domain on its intervals, where its result becomes nan.
         partial: Whether an operation without an extension has any result, instead of raising `NoEnclosure`.
+        unknown: Whether an operation without an extension was met.
     """
 
     def __init__(self, partial: bool = False) -> None:
         super().__init__()
         self.switches: list[Array] = []
+        self.borders: list[Array] = []
         self.partial = partial
+        self.unknown = False
 
     def switch(self, found: Array) -> None:
         """Appends whether an operation may pass from one analytic expression to another."""
         self.append(found)
         self.switches.append(found)
+
+    def certain(self, truth: Array) -> Array:
+        """Returns where a comparison is certainly true: not where a compared number may be nan."""
+        return functools.reduce(lambda truth, border: truth & ~jnp.any(border), self.borders, truth)
 
 
 def _namespace(*ends: Any) -> Any:
@@ -106,10 +116,11 @@ def _increasing(
         beyond = jnp.isnan(lo) & jnp.isnan(hi)
         crosses = (jnp.isnan(lo) | jnp.isnan(hi)) & ~(jnp.isnan(x.lo) | jnp.isnan(x.hi))
         if bottom is not None or top is not None:
-            breaks.append(crosses)
-            at_border = (lo == bottom if bottom is not None else False) | (hi == top if top is not None else False)
-            breaks.switches.append(crosses | (at_border & (x.lo < x.hi)))
             inside = ~beyond | ((x.lo < 0) & (x.hi > 0))
+            at_border = (lo == bottom if bottom is not None else False) | (hi == top if top is not None else False)
+            breaks.append(crosses)
+            breaks.switches.append((crosses & inside) | (at_border & (x.lo < x.hi)))
+            breaks.borders.append(crosses & inside)
             lo = jnp.where(jnp.isnan(lo) & inside, -jnp.inf if bottom is None else bottom, lo)
             hi = jnp.where(jnp.isnan(hi) & inside, jnp.inf if top is None else top, hi)
         return round_outward(lo, hi, ulps)
@@ -220,6 +231,7 @@ def _power(breaks, params, x, y):
     holds_zero = (x.lo <= 0) & (x.hi >= 0)
     breaks.append(holds_zero & ~(whole & (y.lo >= 0)))
     breaks.switches.append(holds_zero & ~whole & (x.lo < x.hi))
+    breaks.borders.append(holds_zero & (x.lo < 0) & ~whole)
     x = Interval(jnp.where(holds_zero & ~whole, 0, x.lo), x.hi)
     lo, hi = _hull(x.lo**y.lo, x.lo**y.hi, x.hi**y.lo, x.hi**y.hi)
     pole = holds_zero & whole & (y.lo < 0)
@@ -293,17 +305,24 @@ def _clamp(breaks, params, lower, x, upper):
 
 
 def _less(breaks, params, x, y):
-    return Interval(x.hi < y.lo, x.lo < y.hi)
+    return Interval(breaks.certain(x.hi < y.lo), x.lo < y.hi)
 
 
 def less_or_equal(breaks: Breaks, params: dict[str, Any], x: Interval, y: Interval) -> Interval:
     """Returns the extension of x <= y."""
-    return Interval(x.hi <= y.lo, x.lo <= y.hi)
+    return Interval(breaks.certain(x.hi <= y.lo), x.lo <= y.hi)
 
 
 def _equal(breaks, params, x, y):
     kind = Equality if jnp.issubdtype(x.lo.dtype, jnp.floating) else Interval
-    return kind((x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo), (x.lo <= y.hi) & (y.lo <= x.hi))
+    same = (x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo)
+    return kind(breaks.certain(same), (x.lo <= y.hi) & (y.lo <= x.hi))
+
+
+def _equal_to_itself(breaks, params, x, _):
+    """x == x: whether x is not nan, which changes where an operation leaves its domain."""
+    known = ~jnp.isnan(x.lo) if jnp.issubdtype(x.lo.dtype, jnp.floating) else jnp.ones(x.lo.shape, bool)
+    return Interval(breaks.certain(known), known)
 
 
 def _not(breaks, params, x):
@@ -410,7 +429,7 @@ def _atan2(breaks, params, y, x):
 
 
 def _is_finite(breaks, params, x):
-    return Interval(jnp.isfinite(x.lo) & jnp.isfinite(x.hi), ~(jnp.isnan(x.lo) | jnp.isnan(x.hi)))
+    return Interval(breaks.certain(jnp.isfinite(x.lo) & jnp.isfinite(x.hi)), ~(jnp.isnan(x.lo) | jnp.isnan(x.hi)))
 
 
 def _argmax(sign: int) -> Callable:
@@ -476,6 +495,40 @@ def _polygamma(params, order, x):
 
 
 def _dot(breaks, params, x, y):
+    """A product of matrices: a small one as the sum of all products of entries, which has the narrowest bounds."""
+    (of_x, of_y), (batch, _) = params["dimension_numbers"]
+    free = [[axis for axis in range(end.lo.ndim) if axis not in taken] for end, taken in ((x, of_x), (y, of_y))]
+    shapes = [[end.lo.shape[axis] for axis in axes] for end, axes in zip((x, y), free, strict=True)]
+    length = math.prod(x.lo.shape[axis] for axis in of_x)
+    if batch or math.prod([*shapes[0], *shapes[1], length]) > _MOST_PRODUCTS:
+        return _dot_of_midpoints(params, x, y)
+    rows, columns = (
+        Interval(*(jnp.transpose(end, (*axes, *taken)).reshape(-1, length) for end in operand))
+        for operand, axes, taken in zip((x, y), free, (of_x, of_y), strict=True)
+    )
+    rows, columns = Interval(*(end[:, None] for end in rows)), Interval(*(end[None] for end in columns))
+    return _sum_of(_multiply(breaks, {}, rows, columns), [*shapes[0], *shapes[1]])
+
+
+def _dot_with_itself(breaks, params, x, _):
+    """x . x of a vector, a sum of squares."""
+    if x.lo.ndim != 1 or params["dimension_numbers"][0] != ((0,), (0,)):
+        return _dot(breaks, params, x, x)
+    return _sum_of(_square(breaks, {}, x), [])
+
+
+def _sum_of(parts: Interval, shape: list[int]) -> Interval:
+    """Returns the sum along the last axis, in this shape."""
+    rounding = parts.lo.shape[-1] * jnp.finfo(parts.lo.dtype).eps
+    lo = jnp.sum(parts.lo - rounding * jnp.abs(parts.lo), axis=-1)
+    hi = jnp.sum(parts.hi + rounding * jnp.abs(parts.hi), axis=-1)
+    exists = ~jnp.any(jnp.isnan(parts.lo) | jnp.isnan(parts.hi), axis=-1)
+    # inf - inf may be any number.
+    lo, hi = jnp.where(jnp.isnan(lo) & exists, -jnp.inf, lo), jnp.where(jnp.isnan(hi) & exists, jnp.inf, hi)
+    return Interval(lo.reshape(shape), hi.reshape(shape))
+
+
+def _dot_of_midpoints(params: dict, x: Interval, y: Interval) -> Interval:
     """A product of matrices, computed with midpoints and radii, so that it stays a product of matrices (Rump, 1999)."""
     middle = [(operand.lo + operand.hi) / 2 for operand in (x, y)]
     radius = [(operand.hi - operand.lo) / 2 for operand in (x, y)]
@@ -524,7 +577,8 @@ EXTENSIONS: dict[str, Callable[..., Any]] = {
 # Tighter extensions of operations whose two operands are one variable: x x, x - x, x != x and x == x.
 EXTENSIONS_OF_EQUAL_OPERANDS: dict[str, Callable[..., Any]] = {
     "mul": lambda breaks, params, x, _: _square(breaks, params, x),
+    "dot_general": _dot_with_itself,
     "sub": lambda breaks, params, x, _: Interval(*(_namespace(x.lo).zeros_like(x.lo),) * 2),
-    "ne": lambda breaks, params, x, _: Interval(jnp.zeros(x.lo.shape, bool), jnp.zeros(x.lo.shape, bool)),
-    "eq": lambda breaks, params, x, _: Interval(jnp.ones(x.lo.shape, bool), jnp.ones(x.lo.shape, bool)),
+    "ne": _negated(_equal_to_itself),
+    "eq": _equal_to_itself,
 }

@@ -51,12 +51,14 @@ class Enclosure(NamedTuple):
             expressions, a kink, a jump, a pole or the border of the domain of f.
         switched: Whether f may pass from one expression to another on the interval, shape (): at a kink or a jump. None
             if f has no operation that could.
+        is_complete: Whether all operations of f have an extension.
     """
 
     lo: Array
     hi: Array
     broken: Array
     switched: Array | None
+    is_complete: bool
 
 
 def enclosure(f: Callable, partial: bool = False) -> Callable[[Array, Array], Enclosure]:
@@ -92,7 +94,9 @@ def enclosure(f: Callable, partial: bool = False) -> Callable[[Array, Array], En
         result = _as_interval(result)
         broken = any_break(breaks) | ~(jnp.all(jnp.isfinite(result.lo)) & jnp.all(jnp.isfinite(result.hi)))
         switched = any_break(breaks.switches) if breaks.switches else None
-        return Enclosure(result.lo.reshape(shape.shape), result.hi.reshape(shape.shape), broken, switched)
+        return Enclosure(
+            result.lo.reshape(shape.shape), result.hi.reshape(shape.shape), broken, switched, not breaks.unknown
+        )
 
     return bounds
 
@@ -138,6 +142,7 @@ def _of_partial(equation: Any, operands: list, equal: bool, breaks: Breaks) -> l
     it still jump where they change.
     """
     found: Breaks = Breaks(partial=True)
+    found.borders = breaks.borders
     intervals = list(map(_as_interval, operands))
     unknown, has_extension = any(isinstance(operand, Unknown) for operand in operands), True
     try:
@@ -147,7 +152,7 @@ def _of_partial(equation: Any, operands: list, equal: bool, breaks: Breaks) -> l
     except NoEnclosure:
         avals = [var.aval for var in equation.outvars]
         results = unbounded(equation.primitive.name, equation.params, intervals, avals, found)
-        has_extension = False
+        has_extension, breaks.unknown = False, True
     switches = found.switches
     if unknown and equation.primitive.name != "select_n":
         switches = [x.lo != x.hi for x in intervals if x.lo.dtype == bool and not isinstance(x, Equality)]
@@ -269,12 +274,14 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
 
     def step(carry, row):
         found: Breaks = Breaks(breaks.partial)
+        found.borders = list(breaks.borders)
         results = _interpret(params["jaxpr"].jaxpr, params["jaxpr"].consts, [*consts, *carry, *row], found)
         ranged_after.append([isinstance(result, Interval) for result in results[:carried]])
         # The kind of an interval, such as `Equality`, must not change from step to step.
         after = [Interval(*_as_interval(v)) if wide else v for wide, v in zip(ranged, results, strict=False)]
         switches.append(bool(found.switches))
-        return after, (results[carried:], any_break(found), any_break(found.switches))
+        breaks.unknown |= found.unknown
+        return after, (results[carried:], any_break(found), any_break(found.switches), any_break(found.borders))
 
     # A step may turn a carried number into an interval, and that interval others in the next step.
     while True:
@@ -285,10 +292,11 @@ def _scan(params: dict, operands: list, breaks: Breaks) -> list:
             break
         ranged = [before or after for before, after in zip(ranged, ranged_after[0], strict=True)]
     options = {"length": params["length"], "reverse": params["reverse"]}
-    last, (rows, broken, switched) = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), inputs, **options)
+    last, (rows, broken, switched, borders) = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), inputs, **options)
     breaks.append(broken)
     if any(switches):
         breaks.switches.append(switched)
+        breaks.borders.append(borders)
     if any(isinstance(operand, Unknown) for operand in operands):
         return [Unknown(*_as_interval(result)) for result in (*last, *rows)]
     return [*last, *rows]

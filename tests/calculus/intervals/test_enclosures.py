@@ -143,6 +143,16 @@ def test_says_where_f_may_not_be_smooth(f, lo, hi):
     assert not enclosure(f)(middle, middle + 1e-3).broken
 
 
+def test_products_of_vectors_have_the_narrowest_bounds():
+    lo, hi = jnp.array([1e-9, 2.0]), jnp.array([1e9, 3.0])
+    of_itself = enclosure(lambda v: v @ v)(lo, hi)
+    np.testing.assert_allclose([of_itself.lo, of_itself.hi], [4, 1e18 + 9], rtol=1e-14)
+    weights = jnp.array([[2.0, -1.0], [0.5, 0.0]])
+    of_matrix = enclosure(lambda v: weights @ v)(-lo[::-1], hi)
+    np.testing.assert_allclose(of_matrix.lo, [-4 - 3, -1], rtol=1e-14)
+    np.testing.assert_allclose(of_matrix.hi, [2e9 + 1e-9, 5e8], rtol=1e-14)
+
+
 def test_is_nan_where_f_does_not_exist():
     bounds = enclosure(jnp.log)(jnp.array(-2.0), jnp.array(-1.0))
     assert jnp.isnan(bounds.lo)
@@ -185,6 +195,9 @@ SWITCHES = {
     "in a loop": lambda x: lax.fori_loop(0, 3, lambda i, y: y + i * jnp.abs(x - 0.3), 1.0),
     "cummax": lambda x: lax.cummax(jnp.stack([0.3, x, -2.0])).sum(),
     "whole number as a truth value": lambda x: x * (jnp.floor(x - 0.3).astype(int) + 1).astype(bool),
+    "not a number": lambda x: jnp.where(jnp.isnan(jnp.log(x - 0.3)), x, 2.0),
+    "comparison of what may be nan": lambda x: jnp.where(jnp.sqrt(x - 0.3) >= 0, x, 2.0),
+    "finite": lambda x: jnp.where(jnp.isfinite((x - 0.3) ** 0.5), x, 2.0),
 }
 
 
