@@ -88,6 +88,9 @@ TRACED = {
     ),
 }
 RUN = {
+    "missing points with common errors": lambda: jc.curve_fit(
+        lambda t, a: a * t, X[0, :3], CENTRES + 1, [1.0], sigma=X[0], nan_policy="omit", maxiter=0
+    ),
     "critical_points": lambda: jc.critical_points(lambda x: x**4 - x, -2, 2),
     "multistart": lambda: jc.multistart(wells, (-2 * X[0, :2], 2 * X[0, :2]), starts=8, maxfev=0),
     "compare_optimizers": lambda: jc.compare_optimizers(

@@ -261,7 +261,7 @@ def _valid(x: Any, x_is_own: bool, sigma: Array | None, y: Array) -> Array:
         if leaf.shape[-1:] == y.shape[1:]:
             nan = jnp.isnan(leaf).reshape(len(y) if x_is_own else 1, -1, y.shape[1])
             valid &= ~jnp.any(nan, axis=1)
-    return valid if sigma is None else valid & ~jnp.isnan(sigma)
+    return valid if sigma is None else valid & jnp.broadcast_to(~jnp.isnan(sigma), y.shape)
 
 
 def _require_finite(x: Any, y: Array, present: Array | None) -> None:
