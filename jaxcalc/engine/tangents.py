@@ -121,6 +121,47 @@ def mode_of(function: Callable, *x: PyTree) -> type[Mode]:
     return Reverse if has_only_reverse_mode(function, *x) else Forward
 
 
+def with_forward_mode(function: Callable) -> Callable:
+    """Returns the function, with forward mode by reverse mode where its trace holds a function with only that."""
+
+    def both_modes(*x: PyTree) -> PyTree:
+        if not has_only_reverse_mode(function, *x):
+            return function(*x)
+        # Arrays that the function closes over move too.
+        closed, captured = jax.closure_convert(function, *x)
+        parts, joined = _by_kind((x, captured))
+        # Whole numbers have no tangents; nothing that is computed for them is differentiated.
+        (_, fixed), joined_output = _by_kind(closed(*jax.lax.stop_gradient((*x, *captured))))
+
+        def plain(moving: list[Array], others: list[Array]) -> list[Array]:
+            x, captured = joined(moving, others)
+            return _by_kind(closed(*x, *captured))[0][0]
+
+        numbers = jax.custom_jvp(plain)
+
+        @numbers.defjvp
+        def rule(x: tuple[Any, ...], dx: tuple[Any, ...]) -> tuple[list[Array], list[Array]]:
+            moving, others = x
+            return numbers(*x), Reverse.tangent(lambda moving: plain(moving, others), (moving,), dx[:1])
+
+        return joined_output(numbers(*parts), fixed)
+
+    return both_modes
+
+
+def _by_kind(tree: PyTree) -> tuple[tuple[list[Array], list[Array]], Callable[[list[Array], list[Array]], PyTree]]:
+    """Returns the leaves of a tree, those of inexact dtypes and the others, and what joins such leaves to a tree."""
+    leaves, structure = jax.tree.flatten(tree)
+    inexact = [bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)) for leaf in leaves]
+
+    def joined(*parts: list[Array]) -> PyTree:
+        numbers, others = map(iter, parts)
+        return jax.tree.unflatten(structure, [next(numbers if number else others) for number in inexact])
+
+    pairs = list(zip(leaves, inexact, strict=True))
+    return ([leaf for leaf, number in pairs if number], [leaf for leaf, number in pairs if not number]), joined
+
+
 def _linear(along: Callable, transposed: Callable, x: PyTree, dx: PyTree, shapes: PyTree) -> PyTree:
     """Returns along(dx), as one linear operation that is transposed as a whole, by `transposed`.
 

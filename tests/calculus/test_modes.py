@@ -70,6 +70,19 @@ def test_minimisation(method):
     assert result.success
 
 
+@pytest.mark.slow
+def test_both_directions_through_least_squares():
+    """The residuals and the Jacobian at the solution move too, and only reverse mode goes through them."""
+
+    def solution(function, a):
+        found = jc.least_squares(lambda x: function(x) - a, X)
+        return found.x, found.fun
+
+    primal, tangent = jax.jvp(lambda a: solution(cubed, a), (A,), (V,))
+    expected = jax.jvp(lambda a: solution(lambda x: x**3, a), (A,), (V,))
+    jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-6, atol=1e-9), (primal, tangent), expected)
+
+
 def test_certificates():
     x = jc.minimize(plain, X, (A,), gtol=1e-10).x
     found, expected = jc.certify(reverse_only, x, (A,)), jc.certify(plain, x, (A,))

@@ -12,6 +12,7 @@ from jaxcalc.core.arguments import as_floating
 from jaxcalc.engine.family.family import Family, PyTree
 from jaxcalc.engine.problem import Problem, Tolerances
 from jaxcalc.engine.status import Status
+from jaxcalc.engine.tangents import with_forward_mode
 from jaxcalc.methods import least_squares
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.lane_algebra import max_norm, norm
@@ -228,10 +229,11 @@ def linearizations(functions: Sequence[Callable[..., Any]], _: Any, problem: Pro
     fun = with_setting(functions[0])
     family = Residual.for_queue(fun, problem)
 
-    def of_one(x: PyTree, args: tuple[Any, ...]) -> FitRows:
+    def of_one(x: PyTree, args: tuple[Any, ...], shared: tuple[Any, ...]) -> FitRows:
         flat = family.ravel(jax.tree.map(lambda leaf: leaf[None], x))[:, 0]
-        at, _ = linearized(lambda u: family.output(u, args, problem.shared), flat)
-        output = functions[0](x, *args[1:], *problem.shared[:-1])
+        at, _ = linearized(lambda u: family.output(u, args, shared), flat)
+        output = functions[0](x, *args[1:], *shared[:-1])
         return FitRows(at.value, at.residual, at.jacobian.T, at.count, output)
 
-    return jax.vmap(of_one)(as_floating(problem.x0), problem.args)
+    rows = with_forward_mode(jax.vmap(of_one, in_axes=(0, 0, None)))
+    return rows(as_floating(problem.x0), problem.args, problem.shared)
