@@ -187,13 +187,17 @@ class OptimizeResult(Generic[X]):
     def __getitem__(self, key: Any) -> Any:
         """The field of this name, as in SciPy, or the results of these problems of a batch: an index, slice or mask."""
         if isinstance(key, str):
-            if key not in dir(self) or key.startswith("_"):
+            if key not in self:
                 raise KeyError(self._lacks(key))
             return getattr(self, key)
         count = len(self)
         if isinstance(key, int | np.integer) and not -count <= key < count:
             raise IndexError(f"there is no problem {key}; the result holds {count}.")
         return jax.tree.map(lambda leaf: leaf[key], self)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the result has a field of this name, as in SciPy."""
+        return isinstance(name, str) and name in dir(self) and not name.startswith("_")
 
     def __iter__(self) -> Iterator[Self]:
         """The results of a batch one by one."""

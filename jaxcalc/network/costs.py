@@ -94,10 +94,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
         terms = labels * jnp.where(excluded, 0, logits)
         return jnp.mean(shift * jnp.sum(labels, axis=-1) - jnp.sum(terms, axis=-1))
     labels, classes = _wide(labels), logits.shape[-1]
-    if labels.shape != logits.shape[:-1]:
-        raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need {logits.shape[:-1]}.")
-    if not isinstance(labels, Tracer):
-        _require_classes(np.asarray(labels), classes)
+    _require_classes(labels, logits)
     # Compared with every class, because on a CPU that is faster than to gather logits by label.
     own = labels[..., None] == jnp.arange(classes, dtype=labels.dtype).reshape(*[1] * labels.ndim, -1)
     chosen = jnp.sum(jnp.where(own, logits, 0), axis=-1)
@@ -114,6 +111,10 @@ def accuracy(logits: Array, labels: Array) -> Array:
     Returns:
         A number from 0 to 1.
 
+    Raises:
+        TypeError: If labels are not integers.
+        ValueError: If the shapes do not fit, or a label that is not traced is not one of the classes.
+
     Example:
         >>> import jax.numpy as jnp
         >>> float(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
@@ -121,8 +122,15 @@ def accuracy(logits: Array, labels: Array) -> Array:
 
     Source: T. Hastie, R. Tibshirani and J. Friedman, The Elements of Statistical Learning (2009).
     """
-    labels = _wide(jnp.asarray(labels))
-    return jnp.mean(jnp.argmax(jnp.asarray(logits), axis=-1).astype(labels.dtype) == labels)
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"labels are classes, which are integers; they have dtype {labels.dtype}: write labels.astype(int), or "
+            "jnp.argmax(labels, axis=-1) where they are probabilities of the classes."
+        )
+    labels = _wide(labels)
+    _require_classes(labels, logits)
+    return jnp.mean(jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels)
 
 
 def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[Any, tuple], Array]:
@@ -167,11 +175,16 @@ def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[An
     return cost
 
 
-def _require_classes(labels: np.ndarray, classes: int) -> None:
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+def _require_classes(labels: Array, logits: Array) -> None:
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need {logits.shape[:-1]}.")
+    if isinstance(labels, Tracer) or not labels.size:
+        return
+    known, classes = np.asarray(labels), logits.shape[-1]
+    if not 0 <= known.min() <= known.max() < classes:
         raise ValueError(
             f"labels must be classes from 0 to {classes - 1}, one for each of the {classes} logits; they run from "
-            f"{labels.min()} to {labels.max()}."
+            f"{known.min()} to {known.max()}."
         )
 
 

@@ -15,8 +15,8 @@ from jaxcalc.core.arguments import (
     as_tuple,
     one_of,
     real_arrays,
-    require_functions,
     require_known,
+    unexpected_keyword,
     whole_number,
 )
 from jaxcalc.engine.result import X
@@ -28,6 +28,12 @@ from jaxcalc.optimize.fitting.result import CurveFitResult, Interval
 from jaxcalc.optimize.minimize import minimize, minimize_many
 
 METHODS = ("bca", "percentile")
+# What other libraries call these arguments.
+INSTEAD = {
+    **dict.fromkeys(("n_resamples", "n_bootstraps", "num_samples", "B"), "write resamples="),
+    **dict.fromkeys(("confidence_level", "alpha"), "write level=, the probability of the interval, such as 0.95"),
+    **dict.fromkeys(("random_state", "rng", "key"), "write seed=, a whole number"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +206,11 @@ def bootstrap(
         require_known("bootstrap", fit.popt)
         x, status, left = refitted(fit, resampling, resamples, jackknife, generator, lanes)
         return BootstrapResult(fit.popt, x, left, status, level, method, 1 if fit.is_batch else 0)
-    require_functions([fit], "fit", several=False)
+    if not callable(fit):
+        kind = type(fit).__name__
+        raise TypeError(f"fit is what curve_fit returned, or a function fun(x, weights, *shared); it is a {kind}.")
+    for name in options.keys() & INSTEAD.keys():
+        raise unexpected_keyword("bootstrap", name, [], INSTEAD)
     if resampling != "case":
         raise ValueError("resampling='residual' is for curve fits: a function's observations are drawn as cases.")
     if x0 is None:

@@ -139,3 +139,11 @@ def test_certificates_and_integrals_under_jit():
         jax.jit(lambda x: jc.certify(bowl, x, (CENTRES[0],)).kind_name)(CENTRES[0])
     with pytest.raises(TypeError, match=r"message needs .* not known under jax\.jit"):
         jax.jit(lambda b: jc.integrate(jnp.sin, 0.0, b).message)(1.0)
+
+
+def test_a_result_knows_the_names_of_its_fields():
+    found = jc.minimize(lambda x: jnp.sum(x**2), jnp.ones(2))
+    assert "x" in found
+    assert "message" in found
+    assert "hess_inv" not in found
+    assert 0 not in found

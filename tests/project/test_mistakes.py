@@ -473,7 +473,9 @@ ValueError: scores must hold one gradient of length 2 for each observation, (m, 
 
 ## bootstrap
 >>> jc.bootstrap(3.0)
-TypeError: fit must be a function; it is a float.
+TypeError: fit is what curve_fit returned, or a function fun(x, weights, *shared); it is a float.
+>>> jc.bootstrap(total, x2, n_resamples=10)
+TypeError: bootstrap() got an unexpected keyword argument 'n_resamples': write resamples=.
 >>> jc.bootstrap(total)
 TypeError: bootstrap of a function needs x0, the start of its minimisation.
 >>> jc.bootstrap(total, x2, (t,), resamples=0)
@@ -502,6 +504,12 @@ TypeError: gradient_descent() got an unexpected keyword argument 'lr': write lea
 TypeError: gradient_descent() missing 1 required positional argument: 'steps'. Write gradient_descent(fun, x0, learning_rate, steps); keywords may follow.
 
 ## multistart
+>>> jc.multistart(total, (0.0, 1.0), starts='many')
+ValueError: starts is a number of points, 'auto', or the starts as an array; it is 'many'.
+>>> jc.multistart(total, (0.0, 1.0), canonical=3)
+TypeError: canonical must be a function; it is a int.
+>>> jc.multistart(total, (0.0, 1.0), many=3)
+TypeError: many is True or False, whether args have a leading axis of problems; it is 3.
 >>> jc.multistart(3.0, (0.0, 1.0))
 TypeError: fun must be a function; it is a float.
 >>> jc.multistart(total, None)
@@ -640,6 +648,10 @@ ValueError: params has no filters: none of its arrays has two dimensions or more
 ValueError: span must be positive; it is -1.0.
 
 ## network
+>>> jc.network.accuracy(jnp.ones((4, 3)), jnp.array([0, 1, 2, 7]))
+ValueError: labels must be classes from 0 to 2, one for each of the 3 logits; they run from 0 to 7.
+>>> jc.network.accuracy(jnp.ones((2, 3)), jnp.array([0.5, 1.0]))
+TypeError: labels are classes, which are integers; they have dtype float64: write labels.astype(int), or jnp.argmax(labels, axis=-1) where they are probabilities of the classes.
 >>> jc.network.mlp((3,))
 ValueError: sizes must be at least two whole numbers, of inputs and outputs; it is (3,).
 >>> jc.network.mlp((3, 2), activation='rellu')

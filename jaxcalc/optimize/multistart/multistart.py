@@ -15,7 +15,6 @@ from jaxcalc.core.arguments import (
     as_tuple,
     at_least_single,
     called_as,
-    one_of,
     real_arrays,
     require_functions,
     whole_number,
@@ -150,7 +149,11 @@ def multistart(
     Source: C. Boender and A. Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods (1987);
     Z. Ugray et al., Scatter search and local NLP solvers: a multistart framework for global optimization (2007).
     """
-    require_functions([fun] if canonical is None else [fun, canonical], several=False)
+    require_functions([fun], several=False)
+    if canonical is not None:
+        require_functions([canonical], "canonical", several=False)
+    if not isinstance(many, bool | np.bool_):
+        raise TypeError(f"many is True or False, whether args have a leading axis of problems; it is {many!r}.")
     if scipy:
         given = translated("multistart", scipy, {"gtol": gtol, "maxiter": maxiter, "maxfev": maxfev})
         gtol, maxiter = given["gtol"], given["maxiter"]
@@ -164,7 +167,9 @@ def multistart(
             "and jax.vmap are not known yet. Call it outside of them; for many problems give their args a leading axis "
             "and many=True. There are no derivatives with respect to bounds and starts."
         )
-    auto = isinstance(starts, str) and one_of("starts", starts, ["auto"]) == "auto"
+    auto = isinstance(starts, str) and starts == "auto"
+    if isinstance(starts, str) and not auto:
+        raise ValueError(f"starts is a number of points, 'auto', or the starts as an array; it is {starts!r}.")
     if isinstance(starts, float):
         raise TypeError(
             f"starts is a number of points, a whole number such as 1024, or the starts as an array; it is {starts}."
