@@ -115,7 +115,8 @@ def _interpret(jaxpr: Any, consts: Any, inputs: list, breaks: Breaks) -> list:
         if any(isinstance(operand, Interval) for operand in operands):
             results = _extended(equation, operands, producers, read, breaks)
         else:
-            results = equation.primitive.bind(*operands, **equation.params)
+            parameters = equation.primitive.get_bind_params(equation.params)
+            results = equation.primitive.bind(*operands, **parameters)
             results = results if equation.primitive.multiple_results else [results]
         values.update(zip(equation.outvars, results, strict=True))
         producers.update(dict.fromkeys(equation.outvars, equation))
