@@ -68,10 +68,10 @@ def test_the_cap_on_evaluations_has_a_status_of_its_own():
 def test_a_cap_beyond_any_count_is_none():
     """Infinity became the default, with a warning of NumPy's: beyond the largest whole number of 32 bits."""
     rate = methods.gradient_descent(1e-4)
-    result = jc.minimize(lambda x: (x - 1) ** 2, 0.0, method=rate, maxiter=np.inf)
+    result = jc.minimize(lambda x: (x - 1) ** 2, 0.0, method=rate, maxiter=np.inf)  # pyright: ignore
     assert result.success
     assert result.nit > 10_000
-    assert jc.minimize(rosenbrock, jnp.full(4, -1.0), maxiter=10**12, maxfev=1e20).success
+    assert jc.minimize(rosenbrock, jnp.full(4, -1.0), maxiter=10**12, maxfev=1e20).success  # pyright: ignore
 
 
 class TestTheBestPointSeenIsTaken:

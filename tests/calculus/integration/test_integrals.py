@@ -414,3 +414,10 @@ class TestBadInput:
         found = integrate(jnp.sin, 0, math.nan)
         assert not found.success
         assert jnp.isnan(found.value)
+
+
+def test_a_call_inside_on_numbers_alone():
+    """The bounds of f bind a function's own derivative rule on numbers: truncnorm raised KeyError 'subfuns'."""
+    found = jc.integrate(lambda x: jax.scipy.stats.truncnorm.pdf(x, -1.0, 1.0), 0.0, 1.0)
+    assert found.success
+    np.testing.assert_allclose(found.value, 0.5, rtol=1e-12)
