@@ -234,3 +234,12 @@ def test_a_zero_of_high_order_at_a_plain_number_has_its_exact_value():
     points = critical_points(lambda x: (x**2 - 1) ** 4, -math.inf, math.inf)
     assert points.x.tolist() == [-1.0, 0.0, 1.0]
     assert points.infimum == 0.0
+
+
+def test_a_table_bends_at_its_entries():
+    """The search in a table subtracts unsigned numbers below 0: its bounds were those of one wrong entry, a jump."""
+    table = jnp.array([0.0, 0.3, 0.7, 1.0]), jnp.array([0.0, 1.0, -2.0, 3.0])
+    found = critical_points(lambda x: jnp.interp(x, *table), 0, 1)
+    np.testing.assert_allclose(found.x, table[0], atol=1e-12)
+    assert (found.infimum, found.supremum) == (-2, 3)
+    assert all("kink" in reason for reason in found.reasons)

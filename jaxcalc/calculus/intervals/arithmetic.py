@@ -136,7 +136,9 @@ def _reflected(extension: Callable) -> Callable:
 def _add(breaks, params, x, y):
     lo, hi = x.lo + y.lo, x.hi + y.hi
     if not jnp.issubdtype(lo.dtype, jnp.floating):
-        return Interval(lo, hi)
+        # Beyond the greatest whole number they go on with the least.
+        wraps = ((lo < x.lo) != (y.lo < 0)) | ((hi < x.hi) != (y.hi < 0))
+        return _anywhere_if(wraps, lo, hi) if jnp.issubdtype(lo.dtype, jnp.integer) else Interval(lo, hi)
     xp = _namespace(lo, hi)
     if _has_no_nan(lo) and _has_no_nan(hi):
         return round_outward(lo, hi)
@@ -144,6 +146,12 @@ def _add(breaks, params, x, y):
     exists = ~(xp.isnan(x.lo) | xp.isnan(y.lo))
     lo, hi = xp.where(xp.isnan(lo) & exists, -jnp.inf, lo), xp.where(xp.isnan(hi) & exists, jnp.inf, hi)
     return round_outward(lo, hi)
+
+
+def _anywhere_if(where: Array, lo: Array, hi: Array) -> Interval:
+    """Returns the interval, or all whole numbers of its dtype where `where` holds."""
+    all_of = jnp.iinfo(lo.dtype)
+    return Interval(jnp.where(where, all_of.min, lo), jnp.where(where, all_of.max, hi))
 
 
 def _subtract(breaks, params, x, y):
@@ -371,6 +379,9 @@ def _convert(breaks, params, x):
     if rounds or (x.lo.dtype == bool and not isinstance(x, Equality)):
         breaks.switch(lo != hi)
     exact = jnp.promote_types(x.lo.dtype, lo.dtype) == lo.dtype
+    if not exact and all(jnp.issubdtype(end.dtype, jnp.integer) for end in (x.lo, lo)):
+        changed = [(end.astype(old.dtype) != old) | ((end < 0) != (old < 0)) for old, end in ((x.lo, lo), (x.hi, hi))]
+        return _anywhere_if(changed[0] | changed[1], lo, hi)
     return Interval(lo, hi) if exact else round_outward(lo, hi)
 
 
