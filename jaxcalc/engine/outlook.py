@@ -21,9 +21,10 @@ RELATIVE_CHANGE = 0.02
 # the fall. An error e along a direction of 1/k of the largest curvature makes the relative gradient e / k of the fall.
 RELATIVE_SHARE = 0.3
 # Each component of the gradient has to have fallen to this share of its largest size on the way, or to so many eps of
-# the dtype if that is more; without a model of f to the second count of eps. Where the rounding of f hides more of it,
-# that may be left, up to the last share.
-LEFT, LEFT_IN_EPS, LEFT_WITHOUT_MODEL, MOST_LEFT = 1e-5, 1_000, 10_000, 1e-3
+# the dtype if that is more; without a model of f to the second count of eps. A method stalls within a few shares of
+# what the rounding of f hides: so many of them may be left, but never more than the last share.
+LEFT, LEFT_IN_EPS, LEFT_WITHOUT_MODEL = 1e-5, 1_000, 10_000
+HIDDEN_SHARES, MOST_LEFT = 2, 1e-3
 # A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
 # if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
@@ -75,8 +76,13 @@ def is_hidden(record: Record, box: Box, first: Array, evaluation: Evaluation, ol
     limit = NOISIEST * jnp.finfo(fall.dtype).eps * fall
     is_noise &= (noise <= limit) & (jnp.abs(change) <= limit)
     steepness = jnp.abs(box.reduced(at.x, at.gradient))
-    small = jnp.all(steepness <= jnp.maximum(LEFT, jnp.sqrt(noise / fall)) * record.steepest, axis=0)
+    small = jnp.all(steepness <= jnp.maximum(LEFT, _hidden_share(noise, fall)) * record.steepest, axis=0)
     return is_noise & small & (at.promise <= noise)
+
+
+def _hidden_share(noise: Array, fall: Array) -> Array:
+    """Returns the share of a gradient's largest size that noise of f hides: the root of its share of the fall."""
+    return jnp.sqrt(noise / jnp.maximum(fall, 0))
 
 
 def outlook(
@@ -120,9 +126,8 @@ def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, fir
     eps, steepness = jnp.finfo(size.dtype).eps, jnp.abs(at.gradient)
     share = max(LEFT, (LEFT_WITHOUT_MODEL if at.promise is None else LEFT_IN_EPS) * eps)
     if at.promise is not None:
-        # As in `is_hidden`: noise hides a gradient of the root of its share of the fall.
-        hidden = jnp.sqrt(VALUE_ROUNDING * eps * jnp.abs(at.value) / jnp.maximum(first - at.value, 0))
-        share = jnp.clip(hidden, share, MOST_LEFT)
+        hidden = _hidden_share(VALUE_ROUNDING * eps * jnp.abs(at.value), first - at.value)
+        share = jnp.clip(HIDDEN_SHARES * hidden, share, MOST_LEFT)
     # What is left of a slope whose terms cancel, as by symmetry, never declines, but no two points agree about it.
     noise = steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)
     noise &= jnp.abs(at.gradient - before.gradient) >= INCOHERENT * steepness

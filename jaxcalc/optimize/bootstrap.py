@@ -26,14 +26,9 @@ from jaxcalc.optimize.fitting.quantiles import checked_level
 from jaxcalc.optimize.fitting.resampling import RESAMPLINGS, bca, multinomial, percentile, refitted, without_each
 from jaxcalc.optimize.fitting.result import CurveFitResult, Interval
 from jaxcalc.optimize.minimize import minimize, minimize_many
+from jaxcalc.optimize.scipy_keywords import OF_THE_DOOR
 
 METHODS = ("bca", "percentile")
-# What other libraries call these arguments.
-INSTEAD = {
-    **dict.fromkeys(("n_resamples", "n_bootstraps", "num_samples", "B"), "write resamples="),
-    **dict.fromkeys(("confidence_level", "alpha"), "write level=, the probability of the interval, such as 0.95"),
-    **dict.fromkeys(("random_state", "rng", "key"), "write seed=, a whole number"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,8 +204,9 @@ def bootstrap(
     if not callable(fit):
         kind = type(fit).__name__
         raise TypeError(f"fit is what curve_fit returned, or a function fun(x, weights, *shared); it is a {kind}.")
-    for name in options.keys() & INSTEAD.keys():
-        raise unexpected_keyword("bootstrap", name, [], INSTEAD)
+    for name in options:
+        if name in OF_THE_DOOR["bootstrap"]:
+            raise unexpected_keyword("bootstrap", name, [], OF_THE_DOOR["bootstrap"])
     if resampling != "case":
         raise ValueError("resampling='residual' is for curve fits: a function's observations are drawn as cases.")
     if x0 is None:

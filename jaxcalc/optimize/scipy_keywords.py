@@ -78,6 +78,11 @@ OF_THE_DOOR = {
         **dict.fromkeys(("certify", "certificate"), CERTIFY),
     },
     "minimize_many": {"certify": CERTIFY},
+    "bootstrap": {
+        **dict.fromkeys(("n_resamples", "n_bootstraps", "num_samples", "B"), "write resamples="),
+        **dict.fromkeys(("confidence_level", "alpha"), "write level=, the probability of the interval, such as 0.95"),
+        **dict.fromkeys(("random_state", "rng", "key"), "write seed=, a whole number"),
+    },
     "multistart": {
         **dict.fromkeys(("n_starts", "num_starts", "nstarts", "restarts", "n_restarts"), "write starts="),
         **dict.fromkeys(("n", "num_samples", "n_samples", "popsize"), "write starts="),

@@ -246,7 +246,7 @@ def test_noise_of_a_function_is_no_reason_to_stall_and_a_jump_is_no_noise():
     result = jc.minimize_many(rough, *jax.tree.map(jnp.float32, (starts, (noise, jump))))
     near = np.max(np.abs(result.x - 2), axis=1) < 0.1
     assert (near | ~result.success).all()
-    assert result.success[:320].sum() >= 180  # 161 where only rounding counts as noise
+    assert result.success[:320].sum() >= 190  # 170 where only rounding counts as noise
 
 
 def line(p, x, y):
@@ -311,7 +311,7 @@ def test_a_rerun_from_a_solution_ends_at_once_without_a_model_of_all_variables(m
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.parametrize("method", ["bfgs", "lbfgs"])
 def test_a_start_on_the_floor_of_a_curved_valley_is_no_solution(method, dtype):
-    """Along the gradient the walls leave almost no fall; its size is small by the unit of f. 54 of 70 lied at nit 0."""
+    """Along the gradient the walls leave almost no fall; its size is small by the unit of f. 46 of 70 lied at nit 0."""
     starts = np.repeat([[-1.0, 1.0], [0.5, 0.25], [2.0, 4.0], [0.9, 0.81], [-1.7, 2.89]], 14, axis=0)
     curvature = np.tile(np.repeat(10.0 ** np.arange(2, 9), 2), 5)
     size = np.tile([1e-6, 1e-10], 35)

@@ -156,8 +156,8 @@ def _anywhere_if(where: Array, lo: Array, hi: Array) -> Interval:
 
 def _subtract(breaks, params, x, y):
     if jnp.issubdtype(x.lo.dtype, jnp.unsignedinteger):
-        wraps = x.lo < y.hi  # below 0 unsigned numbers continue with the greatest
-        return Interval(jnp.where(wraps, 0, x.lo - y.hi), jnp.where(wraps, jnp.iinfo(x.lo.dtype).max, x.hi - y.lo))
+        # Below 0 unsigned numbers continue with the greatest.
+        return _anywhere_if(x.lo < y.hi, x.lo - y.hi, x.hi - y.lo)
     return _add(breaks, params, x, Interval(-y.hi, -y.lo))
 
 

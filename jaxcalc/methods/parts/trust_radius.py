@@ -66,16 +66,15 @@ def _adapted_radius(nit: Array, radius: Array, ratio: Array, length: Array, firs
 
 
 @kernel
-def seen_radius(state: Any, widened: Array, lost: Array, value: Array, radius: Array) -> tuple[Array, Array]:
-    """Returns the radius and where the region has been widened at x, (L,) each.
+def seen_radius(state: Any, lost: Array, value: Array, radius: Array) -> tuple[Array, Array]:
+    """Returns the radius, and where the region is widened, (L,) each.
 
     A region whose edge cuts the step so short that its fall is lost in rounding tells nothing about x. It is widened,
     once at an x, to where a fall like the predicted one would be seen. Some variables may be far from their minima in
     their own units while f, a large sum, hardly depends on them.
 
     Args:
-        state: The method's state.
-        widened: Where the region at x has been widened before, (L,).
+        state: The method's state, which holds where the region has been `widened` at x.
         lost: Where the trial could not be told from x, (L,).
         value: The value at the trial, (L,).
         radius: The radius otherwise, (L,).
@@ -83,8 +82,9 @@ def seen_radius(state: Any, widened: Array, lost: Array, value: Array, radius: A
     at = state.iterate
     rounding = VALUE_ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(at.value)
     wide = state.radius * (2 * rounding / state.predicted)
-    unseen = lost & ~widened & jnp.isinf(at.promise) & (jnp.abs(value - at.value) <= rounding) & jnp.isfinite(wide)
-    return jnp.where(unseen, wide, radius), widened | unseen
+    unseen = lost & ~state.widened & jnp.isinf(at.promise) & jnp.isfinite(wide)
+    unseen &= jnp.abs(value - at.value) <= rounding
+    return jnp.where(unseen, wide, radius), unseen
 
 
 @kernel

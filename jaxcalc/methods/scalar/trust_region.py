@@ -77,8 +77,8 @@ class TrustRegion(Method):
         first = first_radius(dot(z, z), dot(g, g), dot(g, symmetric_matvec(model, g)))
         step = (old.trial - old.x) / unit
         radius = adapted_radius(state, ratio, jnp.sqrt(dot(step, step)), first)
-        radius, widened = seen_radius(state, state.widened, lost, evaluation.value, radius)
-        lost &= state.widened | ~widened
+        radius, unseen = seen_radius(state, lost, evaluation.value, radius)
+        lost, widened = lost & ~unseen, (state.widened | unseen) & ~accepted
         s, shift = solve_subproblem(model, g, radius, state.shift)
         aimed, predicted = _best_inside(z, g, model, s, radius, shift, box)
         promise = kept_promise(old.promise, accepted, dot(s, s), radius, predicted)
@@ -86,9 +86,7 @@ class TrustRegion(Method):
         # A model that has overflowed promises nothing that is known.
         promise = jnp.where(jnp.isfinite(norm_bound(model)) & jnp.isfinite(dot(g, g)), promise, jnp.inf)
         iterate = at._replace(trial=trial, stalled=lost | jnp.all(trial == at.x, axis=0), promise=promise)
-        return TrustRegionState(
-            iterate, hessian, radius, shift, predicted, _is_indefinite(model), widened & ~accepted, D
-        )
+        return TrustRegionState(iterate, hessian, radius, shift, predicted, _is_indefinite(model), widened, D)
 
     def for_size(self, n: int) -> Method:
         """Returns conjugate gradients in the same region where the Hessian would be large."""
