@@ -22,13 +22,15 @@ def compare(fun: Callable, x0: Array, args: tuple, *, repeats: int, scipy_sample
     # A function object of its own, because the one above has compiled: the first call is a figure of the table.
     contestants: dict[str, Callable] = {OURS: partial(_ours, partial(fun), x0, args)}
     settings = {OURS: f"gtol = {GRADIENT:.0e}", SCIPY: f"gtol = {GRADIENT:.0e}; a sample"}
-    for block in peers.BLOCKS if found else ():
+    for block in (None, *peers.blocks()) if found else ():
         name = optimistix(block)
         contestants[name] = partial(peers.optimistix_bfgs(fun, block), x0, args, found.tolerance)
         settings[name] = f"rtol = atol = {found.tolerance:.1e}"
     if peers.HAS_JAXOPT:
-        contestants["jaxopt, blocks of 64"] = partial(peers.jaxopt_bfgs(fun, 64), x0, args)
-        settings["jaxopt, blocks of 64"] = f"tol = {GRADIENT:.0e}"
+        block = peers.blocks()[0]
+        name = f"jaxopt, blocks of {block}"
+        contestants[name] = partial(peers.jaxopt_bfgs(fun, block), x0, args)
+        settings[name] = f"tol = {GRADIENT:.0e}"
     contestants[SCIPY] = peers.scipy_bfgs(fun, *sample)
 
     timings, results = timing.interleaved(contestants, repeats)
@@ -43,8 +45,8 @@ def compare(fun: Callable, x0: Array, args: tuple, *, repeats: int, scipy_sample
 
 
 def tolerance_for(fun: Callable, x0: Array, args: tuple, wanted: float) -> Found:
-    """Returns Optimistix's loosest tolerance for the share wanted; searched in blocks of 64, where it is quick."""
-    solve = peers.optimistix_bfgs(fun, 64)
+    """Returns Optimistix's loosest tolerance for the share wanted; searched in blocks, where it is quick."""
+    solve = peers.optimistix_bfgs(fun, peers.blocks()[0])
     return loosest_tolerance(lambda tolerance: solved_share(fun, solve(x0, args, tolerance), args), wanted)
 
 

@@ -22,11 +22,17 @@ from benchmarks.fairness import GRADIENT
 
 HAS_OPTIMISTIX = importlib.util.find_spec("optimistix") is not None
 HAS_JAXOPT = importlib.util.find_spec("jaxopt") is not None
-# Those that are installed take part.
-BLOCKS = (None, 64, 256) if HAS_OPTIMISTIX else ()
+# The peers that are installed take part, with the whole batch at once and in blocks; a wide device wants wide ones.
+BLOCKS = {"cpu": (64, 256)}
+WIDE_BLOCKS = (4_096,)
 # Optimistix comes nowhere near it; it bounds a run in which a lane never ends.
 MAX_STEPS = 20_000
 JAXOPT_ITERATIONS = 2_000
+
+
+def blocks() -> tuple[int, ...]:
+    """Returns how many problems the peers are given at once, beside all of them, on the device that computes."""
+    return BLOCKS.get(jax.default_backend(), WIDE_BLOCKS)
 
 
 def optimistix_bfgs(fun: Callable, block: int | None = None) -> Callable:

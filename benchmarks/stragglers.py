@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from benchmarks import peers
 from benchmarks.against_peers import OURS, SCIPY, compare, fastest, optimistix
 from benchmarks.entry import Entry, times_faster
-from benchmarks.peers import BLOCKS
 from jaxcalc.problems import rosenbrock
 
 
@@ -23,9 +23,9 @@ def run(quick: bool = False) -> Entry:
     rows, notes = compare(rosenbrock, *one_in_a_hundred(count), repeats=repeats, scipy_sample=scipy_sample)
     ours, scipy = (fastest(rows, name) for name in (OURS, SCIPY))
     ratios = [times_faster(ours, scipy, "stragglers: times the SciPy loop")]
-    if BLOCKS:
+    if peers.HAS_OPTIMISTIX:
         vmap = fastest(rows, optimistix(None))
-        blocks = fastest(rows, *(optimistix(block) for block in BLOCKS if block))
+        blocks = fastest(rows, *map(optimistix, peers.blocks()))
         ratios = [
             times_faster(ours, vmap, "stragglers: times the vmapped peer", 40),
             times_faster(ours, blocks, f"stragglers: times its best blocks ({blocks.name})", 4),

@@ -49,8 +49,9 @@ PyTree = Any
 # A queue gets the least of these numbers of lanes that holds it, so that most queues share their programs; a longer one
 # gets the loop at once, as does one whose lanes hold more bytes.
 WIDTHS, MOST_BYTES = (1, 16, 128, 1024), 2**23
-# So many calls of a function with arguments of one form are driven from the host; then the loop is compiled.
-CALLS = 8
+# So many calls of a function with arguments of one form are driven from the host; then the loop is compiled. It is too
+# once the steps have gone over so many bytes of state, which takes them about half as long as compiling the loop does.
+CALLS, MOST_WORK = 8, 2**29
 # A call that takes more steps is given to the loop, from its start.
 MOST_STEPS = 2000
 
@@ -83,6 +84,8 @@ class Plan:
         evaluate: (points, args, shared, scale) -> the evaluation and fun's auxiliary output; made for the first call.
         loop: The program that takes over; made by who needs it.
         calls: The calls that the host has driven.
+        size: The bytes of state that a step of all lanes goes over.
+        work: The bytes that all steps so far have gone over.
         is_quick: Whether the host may drive further ones.
     """
 
@@ -90,13 +93,20 @@ class Plan:
     form: Form
     like: PyTree
     calls: int
+    size: int
+    work: int
     is_quick: bool
 
-    def __init__(self, function: Traced, family: Family, like: PyTree):
-        self.function, self.form, self.like = function, Form(family, like), like
+    def __init__(self, function: Traced, family: Family, like: PyTree, size: int):
+        self.function, self.form, self.like, self.size = function, Form(family, like), like, size
         self.evaluate: Callable | None = None
         self.loop: Callable | None = None
-        self.calls, self.is_quick = 0, True
+        self.calls, self.work, self.is_quick = 0, 0, True
+
+    @property
+    def is_familiar(self) -> bool:
+        """Whether calls so far have been so many, or so long, that compiling the loop pays."""
+        return self.calls >= CALLS or self.work >= MOST_WORK
 
 
 _loop_only: contextvars.ContextVar[bool] = contextvars.ContextVar("loop_only", default=False)
@@ -142,7 +152,7 @@ def solved_by_steps(
         return None, None
     plans, key = _plans.setdefault(loop, {}), _key(queue, options, single)
     plan = plans.get(key)
-    if plan is not None and callback is None and (not plan.is_quick or plan.calls >= CALLS):
+    if plan is not None and callback is None and (not plan.is_quick or plan.is_familiar):
         return None, plan
     if not all(map(is_at_hand, jax.tree.leaves(queue))):
         return None, None
@@ -177,6 +187,7 @@ def _driven(
     try:
         with listening() as is_interrupted:
             for lanes in steps:
+                plan.work += plan.size
                 if is_interrupted():
                     raise KeyboardInterrupt
                 if not np.any(np.asarray(lanes.result.status) == RUNNING):
@@ -206,10 +217,11 @@ def _new_plan(fun: Callable, queue: Problem, options: Options, single: bool) -> 
     with traced(fun) as function:
         function = Traced(options.family.prepared(function), x0, args, queue.shared)
         family = options.family(function, x0, args, queue.shared, options.has_aux)
-        plan = Plan(function, family, jax.eval_shape(as_floating, x0))
         method = family.sized(queue.method)
-        lanes = jax.eval_shape(lambda: method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
-    plan.is_quick = single or bytes_of(lanes) * _width(queue.rows) <= MOST_BYTES
+        lane = jax.eval_shape(lambda: method.init(jnp.zeros((family.n, 1), family.dtype), Box()))
+        size = bytes_of(lane) * (1 if single else _width(queue.rows))
+        plan = Plan(function, family, jax.eval_shape(as_floating, x0), size)
+    plan.is_quick = single or size <= MOST_BYTES
     return plan
 
 

@@ -1,5 +1,7 @@
 """The two drivers of the engine, steps from the host and the loop in one program: same answers, few compilations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,6 +142,20 @@ def test_the_loop_takes_over_what_comes_back():
     results = [jc.minimize(fun, np.zeros(2)) for _ in range(steps.CALLS + 2)]
     assert all(result.success for result in results)
     np.testing.assert_allclose(results[0].x, results[-1].x, atol=1e-9)
+
+
+def test_the_loop_takes_over_after_much_work(monkeypatch):
+    driven, original = [], steps._driven
+    monkeypatch.setattr(steps, "_driven", lambda *arguments: driven.append(1) or original(*arguments))
+    monkeypatch.setattr(steps, "MOST_WORK", 1)
+    results = [jc.minimize_many(lambda x, b: rosenbrock(x, b), STARTS, (np.full(20, 10.0),)) for _ in range(2)]
+    assert len(driven) == 2  # of functions that are new
+    fun = functools.partial(rosenbrock, b=10.0)
+    results += [jc.minimize_many(fun, STARTS) for _ in range(3)]
+    assert len(driven) == 3
+    for result in results:
+        assert result.success.all()
+        np.testing.assert_allclose(result.x, 1, atol=1e-3)
 
 
 def decay(t, a, k):
