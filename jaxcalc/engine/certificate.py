@@ -58,8 +58,9 @@ class Certificate:
 
     Derivatives are taken by automatic differentiation, whose rules can be wrong at single points: the norm of x has the
     gradient nan at 0. So the extreme eigenvalues are compared with second differences of the values along their
-    eigenvectors, (f(x + hv) - 2 f(x) + f(x - hv)) / h^2; the kind is "contradictory derivatives" where both disagree
-    beyond every error of such a difference, and where the gradient is nan although the value is finite.
+    eigenvectors, (f(x + hv) - 2 f(x) + f(x - hv)) / h^2, and a gradient that says that the point is not critical with
+    central differences along itself; the kind is "contradictory derivatives" where both disagree beyond every error of
+    such a difference, and where the gradient is nan although the value is finite.
 
     Attributes:
         kind: An integer code of `PointKind`.
@@ -156,8 +157,10 @@ def certificate(value: Callable, x: Array, box: Box, gtol: Array) -> Certificate
     at_bound = jnp.any((x <= lower) | (x >= upper))
     critical = jnp.isfinite(norm) & (norm <= gtol) & jnp.all((lower <= x) & (x <= upper))
     convex = (least > margin) | ~jnp.any(free)
+    # Beyond a bound f may be another function.
+    sloping = _slope_contradicts(value, x, projected, jnp.maximum(-least, most)) & ~at_bound
     kinds = [
-        ((contradictory & critical) | undefined, PointKind.CONTRADICTORY),
+        (jnp.where(critical, contradictory, sloping) | undefined, PointKind.CONTRADICTORY),
         (~critical, PointKind.NOT_CRITICAL),
         (~jnp.isfinite(margin), PointKind.DEGENERATE),
         (convex & at_bound, PointKind.BOUND_MINIMUM),
@@ -208,6 +211,33 @@ def _contradicts(value: Callable, x: Array, eigenvalues: Array, directions: Arra
         return (differ | grows) & jnp.any(v != 0)
 
     return jnp.any(jax.vmap(along)(eigenvalues, directions))
+
+
+def _slope_contradicts(value: Callable, x: Array, gradient: Array, curvature: Array) -> Array:
+    """Returns whether central differences of value along its gradient, (n,), contradict the gradient's length.
+
+    They have to at every length of the step: one that is long crosses what bends f, one that is short is all rounding.
+
+    Args:
+        value: R^n -> R.
+        x: The point, (n,).
+        gradient: Of the free variables there, (n,).
+        curvature: The largest there.
+    """
+    f, eps, length = value(x), jnp.finfo(x.dtype).eps, jnp.linalg.norm(gradient)
+    v = gradient / jnp.maximum(length, jnp.finfo(x.dtype).tiny)
+    # f changes by its own size over |f| / |gradient|; the third root balances rounding and truncation.
+    h = jnp.maximum(eps ** (1 / 3) * jnp.abs(f) / length, 640 * eps**0.5 * jnp.sum(jnp.abs(v * x)))
+    h = jnp.where((h > 0) & jnp.isfinite(h), h, eps ** (1 / 3))
+    # The gradient is another one at a distance of its length over the curvature.
+    h = jnp.where(curvature > 0, jnp.minimum(h, 0.1 * length / curvature), h)
+
+    def differs(h):
+        near, far = ((value(x + step * v) - value(x - step * v)) / (2 * step) for step in (h, 2 * h))
+        error = 4 * jnp.abs(near - far) + 64 * eps * jnp.abs(f) / h
+        return jnp.abs(near - length) > DISAGREEMENT * jnp.maximum(jnp.abs(near), length) + error
+
+    return jnp.all(jax.vmap(differs)(h / jnp.array([1, 8, 64], x.dtype)))
 
 
 def _dense_spectrum(value: Callable, x: Array, gradient: Array, free: Array):
