@@ -216,3 +216,11 @@ def test_functions_and_files_stay_readable():
                 if (node.end_lineno or 0) - start > 60:
                     long.append(f"{path.name}: {node.name}")
     assert long == []
+
+
+def test_no_text_holds_the_marks_of_a_merge():
+    root = PACKAGE.parent
+    texts = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "examples").rglob("*.py")]
+    marked = [path.name for path in texts if re.search(r"^(<{7} |={7}$|>{7} )", path.read_text(), re.MULTILINE)]
+    assert len(texts) > 20
+    assert marked == []
