@@ -14,6 +14,8 @@ from jaxcalc.calculus.whole_powers import with_whole_powers
 from jaxcalc.core.arguments import as_real, function_name, is_list_of_numbers, not_one_number
 from jaxcalc.core.tracing import explained
 
+# Operators take no args.
+FIXED = "Fix what else {name} takes, lambda x: {name}(x, ...), or give partial_derivative({name}, argnum) all of it."
 ONE_PER_VARIABLE = "a vector field returns one component per variable"
 
 
@@ -50,7 +52,7 @@ def scalar_valued(f: Callable) -> Callable[..., jax.Array]:
 
     Powers with constant whole exponents become integer powers, whose derivatives are exact.
     """
-    values = explained(f)
+    values = explained(f, FIXED)
 
     def scalar(*args):
         y = values(*args)
@@ -71,7 +73,7 @@ def real_valued(F: Callable) -> Callable:
 
     Powers with constant whole exponents become integer powers, whose derivatives are exact.
     """
-    values = explained(F)
+    values = explained(F, FIXED)
 
     def real(x):
         y = values(x)

@@ -16,10 +16,23 @@ from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import matching, promoted, real_valued, scalar_valued
 from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal, symmetric_jacobian, symmetric_product
-from jaxcalc.core.arguments import as_real, broadcast_shape, function_name, require_functions, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    as_real,
+    broadcast_shape,
+    called_as,
+    function_name,
+    require_functions,
+    whole_number,
+)
 from jaxcalc.core.tracing import reverse_mode
 
+# What operators say to who gives more arguments than the point.
+ONE_POINT = "x is one array or pytree; of several arguments there is partial_derivative(f, argnum)(*xs)"
+ONE_VARIABLE = "f takes one number; of several arguments there is partial_derivative(f, argnum)(*xs)"
 
+
+@called_as("secant_slope(f, a, b)")
 def secant_slope(f: Callable, a: ArrayLike, b: ArrayLike) -> jax.Array:
     """The slope of the straight line through two points of a curve.
 
@@ -51,6 +64,7 @@ def secant_slope(f: Callable, a: ArrayLike, b: ArrayLike) -> jax.Array:
     return jnp.vectorize(lambda a, b: (curve(b) - curve(a)) / (b - a))(a, b)
 
 
+@called_as("derivative(f)(x), or derivative(f, order)(x)")
 def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
     """The derivative of a function of one variable, of any order.
 
@@ -79,15 +93,21 @@ def derivative(f: Callable, order: int = 1) -> Callable[[ArrayLike], Any]:
     Griewank and Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
     require_functions([f], "f", several=False)
-    order = whole_number("order", order)
+    order = whole_number("order", order, mend=" The point comes later: derivative(f, order)(x).")
     if order == 0:
         return f
     slope = scalar_valued(f)
     for _ in range(order):
         slope = _forward_derivative(slope)
-    return lambda x: jnp.vectorize(slope)(as_real(x))
+
+    @called_as(f"derivative(f)(x): {ONE_VARIABLE}", 0)
+    def derivative(x: ArrayLike) -> jax.Array:
+        return jnp.vectorize(slope)(as_real(x))
+
+    return derivative
 
 
+@called_as("partial_derivative(f, argnum)(*xs)")
 def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
     """The derivative of a function of several variables with respect to one variable, the others held constant.
 
@@ -115,7 +135,7 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
     The example is Farley's (2019).
     """
     require_functions([f], "f", several=False)
-    argnum = whole_number("argnum", argnum)
+    argnum = whole_number("argnum", argnum, mend=" The point comes later: partial_derivative(f, argnum)(*xs).")
     values = scalar_valued(f)
 
     def slope(*xs):
@@ -125,9 +145,16 @@ def partial_derivative(f: Callable, argnum: int) -> Callable[..., jax.Array]:
         xs = _by_position(f, xs, named) if named else xs
         if argnum >= len(xs):
             raise ValueError(f"argnum is {argnum}, but there are only {len(xs)} arguments; they are counted from 0")
-        return jnp.vectorize(slope)(*xs[:argnum], as_real(xs[argnum], f"argument {argnum}"), *xs[argnum + 1 :])
+        points = [(as_real if k == argnum else _array)(x, f"argument {k}") for k, x in enumerate(xs)]
+        broadcast_shape("the arguments", *map(jnp.shape, points))
+        return jnp.vectorize(slope)(*points)
 
     return partial
+
+
+def _array(x: ArrayLike, name: str) -> jax.Array:
+    array = arrays(name, x)
+    return array if isinstance(array, jax.Array) else as_real(x, name)
 
 
 def _by_position(f: Callable, xs: tuple, named: dict[str, Any]) -> tuple:
@@ -148,6 +175,7 @@ def _by_position(f: Callable, xs: tuple, named: dict[str, Any]) -> tuple:
     return bound.args
 
 
+@called_as("gradient(f)(x)")
 def gradient(f: Callable) -> Callable[[Any], Any]:
     """The vector of all partial derivatives of a scalar function.
 
@@ -172,9 +200,16 @@ def gradient(f: Callable) -> Callable[[Any], Any]:
     """
     require_functions([f], "f", several=False)
     slope = jax.grad(scalar_valued(f))
-    return reverse_mode()(lambda x: slope(promoted(x)))
+
+    @called_as(f"gradient(f)(x): {ONE_POINT}", 0)
+    def gradient(x: Any) -> Any:
+        with reverse_mode():
+            return slope(promoted(x))
+
+    return gradient
 
 
+@called_as("directional_derivative(f)(x, v)")
 def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
     """The rate of change of a function along a vector.
 
@@ -200,13 +235,15 @@ def directional_derivative(f: Callable) -> Callable[[Any, Any], Any]:
     require_functions([f], "f", several=False)
     values = real_valued(f)
 
-    def rate(x, v):
+    @called_as(f"directional_derivative(f)(x, v): {ONE_POINT}", 0)
+    def directional_derivative(x: Any, v: Any) -> Any:
         x = promoted(x)
         return jvp(values, (x,), (matching(v, x),))[1]
 
-    return rate
+    return directional_derivative
 
 
+@called_as("jacobian(F)(x)")
 def jacobian(F: Callable) -> Callable[[Any], Any]:
     """The matrix of all first partial derivatives of a vector function.
 
@@ -233,7 +270,8 @@ def jacobian(F: Callable) -> Callable[[Any], Any]:
     require_functions([F], "F", several=False)
     values = real_valued(F)
 
-    def matrix(x):
+    @called_as(f"jacobian(F)(x): {ONE_POINT}", 0)
+    def jacobian(x: Any) -> Any:
         x = promoted(x)
         try:
             y, pushforward = jax.linearize(values, x)
@@ -243,9 +281,10 @@ def jacobian(F: Callable) -> Callable[[Any], Any]:
             require_refusal(error)
         return jax.jacrev(values)(x)
 
-    return matrix
+    return jacobian
 
 
+@called_as("hessian(f)(x)")
 def hessian(f: Callable) -> Callable[[Any], Any]:
     """The matrix of all second partial derivatives of a scalar function.
 
@@ -269,9 +308,16 @@ def hessian(f: Callable) -> Callable[[Any], Any]:
     """
     require_functions([f], "f", several=False)
     curvature = symmetric_jacobian(jax.grad(scalar_valued(f)))
-    return reverse_mode()(lambda x: curvature(promoted(x)))
+
+    @called_as(f"hessian(f)(x): {ONE_POINT}", 0)
+    def hessian(x: Any) -> Any:
+        with reverse_mode():
+            return curvature(promoted(x))
+
+    return hessian
 
 
+@called_as("hessian_vector_product(f)(x, v)")
 def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
     """The Hessian times a vector, without the Hessian.
 
@@ -297,14 +343,16 @@ def hessian_vector_product(f: Callable) -> Callable[[Any, Any], Any]:
     require_functions([f], "f", several=False)
     slope = jax.grad(scalar_valued(f))
 
-    @reverse_mode()
-    def product(x: Any, v: Any) -> Any:
-        x = promoted(x)
-        return symmetric_product(slope, x, matching(v, x))[1]
+    @called_as(f"hessian_vector_product(f)(x, v): {ONE_POINT}", 0)
+    def hessian_vector_product(x: Any, v: Any) -> Any:
+        with reverse_mode():
+            x = promoted(x)
+            return symmetric_product(slope, x, matching(v, x))[1]
 
-    return product
+    return hessian_vector_product
 
 
+@called_as("taylor(f, x0, order)")
 def taylor(f: Callable, x0: ArrayLike, order: int) -> jax.Array:
     """The coefficients of the Taylor polynomial of a function of one variable.
 

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.derivatives import taylor
-from jaxcalc.core.arguments import as_real, require_functions
-from jaxcalc.core.public import public_names
+from jaxcalc.core.arguments import as_real, called_as, require_functions
+from jaxcalc.core.public import show_names
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)
 
 
+@called_as("rules.power(n)(x)", 0)
 def power(n: float) -> Callable[[ArrayLike], jax.Array]:
     """The derivative of x^n.
 
@@ -50,6 +51,7 @@ def power(n: float) -> Callable[[ArrayLike], jax.Array]:
     return slope
 
 
+@called_as("rules.chain(f, n)")
 def chain(f: Callable, n: float) -> Callable[[ArrayLike], jax.Array]:
     """The derivative of f(x)^n.
 
@@ -79,6 +81,7 @@ def chain(f: Callable, n: float) -> Callable[[ArrayLike], jax.Array]:
     return slope
 
 
+@called_as("rules.product(f, g)", 2)
 def product(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
     """The derivative of f(x) g(x).
 
@@ -108,6 +111,7 @@ def product(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
     return slope
 
 
+@called_as("rules.quotient(f, g)", 2)
 def quotient(f: Callable, g: Callable) -> Callable[[ArrayLike], jax.Array]:
     """The derivative of f(x) / g(x).
 

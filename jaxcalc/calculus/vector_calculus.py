@@ -9,15 +9,16 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from jaxcalc.calculus.checks import promoted, scalar_valued, vector_field
-from jaxcalc.calculus.derivatives import directional_derivative, hessian_vector_product, jacobian
+from jaxcalc.calculus.derivatives import ONE_POINT, directional_derivative, hessian_vector_product, jacobian
 from jaxcalc.calculus.modes import REFUSED, jvp, require_refusal
-from jaxcalc.core.arguments import as_real, require_functions
+from jaxcalc.core.arguments import as_real, called_as, require_functions
 
 # `laplacian` and `divergence` push this many of the n unit vectors forward at once: all n would need as much memory as
 # the n x n matrix whose trace is computed, and a single one would leave vector units idle.
 _DIRECTIONS_AT_ONCE = 64
 
 
+@called_as("laplacian(f)(x)")
 def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
     """The sum of the unmixed second derivatives of a scalar function.
 
@@ -42,7 +43,8 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
     require_functions([f], "f", several=False)
     values = scalar_valued(f)
 
-    def trace(x):
+    @called_as(f"laplacian(f)(x): {ONE_POINT}", 0)
+    def laplacian(x: Any) -> jax.Array:
         flat, unravel = ravel_pytree(promoted(x))
 
         def second_derivative(i):
@@ -57,9 +59,10 @@ def laplacian(f: Callable) -> Callable[[Any], jax.Array]:
         product = hessian_vector_product(lambda x: values(unravel(x)))
         return _sum_over_axes(lambda i: product(flat, jnp.zeros_like(flat).at[i].set(1))[i], flat)
 
-    return trace
+    return laplacian
 
 
+@called_as("divergence(F)(x)")
 def divergence(F: Callable) -> Callable[[Any], jax.Array]:
     """The source density of a vector field.
 
@@ -85,7 +88,8 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
     require_functions([F], "F", several=False)
     values = vector_field(F)
 
-    def trace(x):
+    @called_as(f"divergence(F)(x): {ONE_POINT}", 0)
+    def divergence(x: Any) -> jax.Array:
         flat, unravel = ravel_pytree(promoted(x))
 
         def diagonal_entry(i):
@@ -94,9 +98,10 @@ def divergence(F: Callable) -> Callable[[Any], jax.Array]:
 
         return _sum_over_axes(diagonal_entry, flat)
 
-    return trace
+    return divergence
 
 
+@called_as("curl(F)(x)")
 def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
     """The rotation of a vector field in space or in the plane.
 
@@ -122,7 +127,8 @@ def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
     require_functions([F], "F", several=False)
     derivatives = jacobian(vector_field(F))
 
-    def rotation(x):
+    @called_as(f"curl(F)(x): {ONE_POINT}", 0)
+    def curl(x: ArrayLike) -> jax.Array:
         x = as_real(x)
         if x.shape not in ((2,), (3,)):
             raise ValueError(
@@ -133,7 +139,7 @@ def curl(F: Callable) -> Callable[[ArrayLike], jax.Array]:
         about_z = J[1, 0] - J[0, 1]
         return about_z if x.size == 2 else jnp.stack([J[2, 1] - J[1, 2], J[0, 2] - J[2, 0], about_z])
 
-    return rotation
+    return curl
 
 
 def _sum_over_axes(term: Callable, flat: jax.Array) -> jax.Array:

@@ -47,33 +47,40 @@ def called_as(usage: str, functions: int = 1, /, **instead: str) -> Callable[[Ca
 
     Args:
         usage: A call with the arguments that have no default, the function first, as "integrate(f, a, b)".
-        functions: How many of the first arguments are functions.
+        functions: How many of the first arguments are functions; of 0 nothing is said about their order.
         instead: What to write for keywords that other libraries, or other functions of this one, have.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
-        known = inspect.signature(function).parameters
-        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-
         @functools.wraps(function)
         def call(*args: P.args, **keywords: P.kwargs) -> R:
-            if args and not callable(args[0]) and any(map(callable, args[functions:])):
-                raise TypeError(
-                    f"{next(iter(known))} is a {type(args[0]).__name__}: the function comes first, {usage}."
-                )
+            if functions and args and not callable(args[0]) and any(map(callable, args[functions:])):
+                first = next(iter(inspect.signature(function).parameters))
+                raise TypeError(f"{first} is a {type(args[0]).__name__}: the function comes first, {usage}.")
             try:
                 return function(*args, **keywords)
             except TypeError as error:
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise  # it comes from the function's body
-                others = [] if takes_any else [name for name in keywords if name not in known]
-                if others:
-                    raise unexpected_keyword(function.__name__, others[0], known, instead) from None
-                raise TypeError(f"{error}. Write {usage}; keywords may follow.") from None
+                raise _misfit(function, usage, keywords, instead, error) from None
 
         return call
 
     return decorated
+
+
+def _misfit(
+    function: Callable, usage: str, keywords: Iterable[str], instead: Mapping[str, str], error: TypeError
+) -> TypeError:
+    """Returns the error of a call that does not fit the signature of a public function; `error` is Python's."""
+    known = inspect.signature(function).parameters
+    kinds = {parameter.kind for parameter in known.values()}
+    others = [name for name in keywords if name not in known]
+    if others and inspect.Parameter.VAR_KEYWORD not in kinds:
+        return unexpected_keyword(function.__name__, others[0], known, instead)
+    more = "; keywords may follow" * bool(kinds & {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD})
+    said = str(error).replace(function.__qualname__, function.__name__)
+    return TypeError(f"{said}. Write {usage}{more}.")
 
 
 def unexpected_keyword(door: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
@@ -83,8 +90,14 @@ def unexpected_keyword(door: str, name: str, known: Iterable[str], instead: Mapp
     return TypeError(f"{door}() got an unexpected keyword argument {name!r}{hint}")
 
 
-def whole_number(name: str, value: Any, least: int = 0) -> int:
+def whole_number(name: str, value: Any, least: int = 0, mend: str = "") -> int:
     """Returns the value as an int if it is a whole number of at least `least`, of Python or of NumPy.
+
+    Args:
+        name: What the caller's signature calls it.
+        value: What the caller gave.
+        least: The least that it may be.
+        mend: What the error says to somebody who meant something else by what is no whole number.
 
     Raises:
         TypeError: If it is no whole number; True and False are none.
@@ -92,7 +105,7 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     """
     wanted = f"a whole number of at least {least}" if least else "a non-negative int, such as 1"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be {wanted}, but is {value!r} of type {type(value).__name__}.")
+        raise TypeError(f"{name} must be {wanted}, but is {value!r} of type {type(value).__name__}.{mend}")
     if value < least:
         raise ValueError(f"{name} must be {wanted}, but is {value}.")
     return int(value)
@@ -151,14 +164,27 @@ def as_real(x: ArrayLike | Sequence[float], name: str = "x") -> Array:
     try:
         array = jnp.asarray(float(x) if isinstance(x, int) else x)
     except (TypeError, ValueError):
-        given = f"{x!r:.60}" if isinstance(x, str) or x is None else f"a {type(x).__name__}"
-        raise TypeError(f"{name} must be a real number or an array of real numbers; it is {given}.") from None
+        raise _no_numbers(name, x) from None
     if jnp.iscomplexobj(array):
         raise TypeError(
             f"{name} has dtype {array.dtype}, but must be real; "
             "write the function in terms of the real and the imaginary part, two real arguments"
         )
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def numpy_floats(x: Any, name: str = "x") -> np.ndarray:
+    """Returns real numbers as an array of NumPy in double precision; raises a TypeError that names what is none."""
+    try:
+        return np.asarray("" if x is None else x, float)
+    except (TypeError, ValueError):
+        raise _no_numbers(name, x) from None
+
+
+def _no_numbers(name: str, x: Any) -> TypeError:
+    given = f"{x!r:.60}" if isinstance(x, str) or x is None else f"a {type(x).__name__}"
+    given += f" of dtype {x.dtype}" if isinstance(x, np.ndarray) else ""
+    return TypeError(f"{name} must be a real number or an array of real numbers; it is {given}.")
 
 
 def broadcast_shape(names: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -182,8 +208,14 @@ def arrays(name: str, tree: PyTree) -> PyTree:
             return leaf if isinstance(leaf, Array) else jnp.asarray(leaf)
         except (TypeError, ValueError) as error:
             label = f"{name}{jax.tree_util.keystr(path)}"
-            mend = PARTITION if callable(leaf) else f": {error}"
-            raise TypeError(f"{label} is a {type(leaf).__name__}, not a number or an array{mend}") from None
+            if isinstance(leaf, np.ndarray | np.generic):
+                raise TypeError(
+                    f"{label} is an array of dtype {leaf.dtype}, not of numbers; .astype(float) makes numbers of "
+                    "what stands for them."
+                ) from None
+            given = f"{leaf!r:.60}" if isinstance(leaf, str) else f"a {type(leaf).__name__}"
+            mend = PARTITION if callable(leaf) else "." if isinstance(leaf, str) else f": {error}"
+            raise TypeError(f"{label} is {given}, not a number or an array{mend}") from None
 
     return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=is_list_of_numbers)
 
@@ -242,11 +274,44 @@ def not_one_number(output: PyTree, kind: Any = jnp.floating) -> str | None:
     return None
 
 
+def returning_arrays(name: str, fun: Callable[..., R]) -> Callable[..., R]:
+    """Returns a function for JAX to trace, with a TypeError unless it returns numbers and arrays.
+
+    Args:
+        name: What the caller's signature calls it.
+        fun: The caller's function.
+    """
+
+    def call(*inputs: Any) -> R:
+        output = fun(*inputs)
+        for leaf in jax.tree.leaves(output):
+            if not isinstance(leaf, Array | np.ndarray | np.generic | numbers.Number):
+                given = repr(leaf) if isinstance(leaf, str) else f"a {type(leaf).__name__}"
+                inside = "" if leaf is output else f", in a {type(output).__name__}"
+                raise TypeError(f"{name} must return numbers and arrays alone; it returned {given}{inside}.")
+        return output
+
+    return call
+
+
 def require_one_number(name: str, output: PyTree, mend: str = "", kind: Any = jnp.floating) -> None:
     """Raises a TypeError unless the traced output of the function `name` is one number of this kind."""
     given = not_one_number(output, kind)
     if given is not None:
         raise TypeError(f"{name} must return one real number, an array of shape (); it returned {given}.{mend}")
+
+
+def require_arguments(name: str, fun: Callable, *arguments: str) -> None:
+    """Raises a TypeError where the signature of fun, as far as it is known, does not take these arguments."""
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        usage = f"{name}({', '.join(arguments)})"
+        raise TypeError(f"{name} is called as {usage}, but {function_name(fun)}{signature} is not: {error}.") from None
 
 
 def function_name(fun: Callable) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import scipy
 from jax.extend.core import get_opaque_trace_state
 
-from jaxcalc.core.arguments import as_floating, function_name
+from jaxcalc.core.arguments import as_floating, function_name, returning_arrays
 
 # What JAX raises where a function asks a traced array for its values, and what the function is to do instead. The first
 # class that fits counts: the third is a subclass of the last.
@@ -53,6 +53,11 @@ MENDS: tuple[tuple[type[Exception], str, str], ...] = (
         "float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces",
         "Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).",
     ),
+)
+# Where a function's further arguments come from, with its name.
+FROM_ARGS = (
+    "What {name} takes after its first argument goes into args=(...), and what many problems have in common into "
+    "shared=(...); where there is no args, fix it: lambda x: {name}(x, ...)."
 )
 NO_AXES = "array is 0-dimensional"
 IN_PLACE = "in-place item assignment"
@@ -118,7 +123,7 @@ class Traced:
 
     def __init__(self, function: Callable, x0: Any, args: tuple[Any, ...], shared: tuple[Any, ...]):
         """Traces the function at the shapes of one problem."""
-        trace = jax.make_jaxpr(function, return_shape=True)
+        trace = jax.make_jaxpr(returning_arrays("fun", function), return_shape=True)
         self._closed, output = trace(jax.eval_shape(as_floating, x0), *args, *shared)
         self._output = jax.tree.structure(output)
 
@@ -133,11 +138,15 @@ def evaluated(jaxpr: Any, constants: Sequence[Any], inputs: Sequence[Any], outpu
     return jax.tree.unflatten(output, map(jnp.asarray, jax.core.eval_jaxpr(jaxpr, constants, *inputs)))
 
 
-def explained(fun: Callable) -> Callable:
+def explained(fun: Callable, further: str = FROM_ARGS) -> Callable:
     """Returns the caller's function with errors that say what JAX cannot trace, in which line, and what to write.
 
     The errors are those of NumPy, SciPy and math on traced arrays, of branches and loops on traced values, and of
     assignments to entries of an array. They are raised as TypeErrors, each with JAX's own error as its cause.
+
+    Args:
+        fun: The caller's function.
+        further: Where its arguments after the first come from, with `{name}` for its name.
     """
 
     @_named_like(fun)
@@ -146,7 +155,7 @@ def explained(fun: Callable) -> Callable:
             return fun(*args, **kwargs)
         except (TypeError, IndexError, ValueError) as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                raise _called_wrongly(fun, len(args), error) from None
+                raise _called_wrongly(fun, len(args), further, error) from None
             said = _cannot_be_traced(error) or _has_no_arithmetic(error, args)
             if said is None:
                 shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves((args, kwargs)))
@@ -159,18 +168,16 @@ def explained(fun: Callable) -> Callable:
     return call
 
 
-def _called_wrongly(fun: Callable, given: int, error: Exception) -> Exception:
+def _called_wrongly(fun: Callable, given: int, further: str, error: Exception) -> Exception:
     """Returns the error of a call that did not reach the function's body, and how its arguments are given."""
     if not isinstance(error, TypeError) or "argument" not in str(error):
         return error
     name = function_name(fun)
     return TypeError(
-        f"{error}. It was called with {given} argument{'s' * (given != 1)}. What {name} takes after its first argument "
-        "goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix "
-        f"it: lambda x: {name}(x, ...)."
+        f"{error}. It was called with {given} argument{'s' * (given != 1)}. {further.format(name=name)}"
         + (
-            f" Where {name} takes x alone, leave args out; args is the third argument."
-            if "were given" in str(error)
+            f" Where {name} takes x alone, leave args out: tolerances and other options are given by name."
+            if further is FROM_ARGS and "were given" in str(error)
             else ""
         )
     )
@@ -225,10 +232,17 @@ def _cannot_be_traced(error: Exception) -> tuple[str, str] | None:
 
 
 def _has_no_arithmetic(error: Exception, args: tuple[Any, ...]) -> tuple[str, str] | None:
-    """Returns what is wrong and the mend where x, in the form of the start, is a container and is used as an array."""
-    form = type(args[0]).__name__ if args and isinstance(args[0], tuple | list | dict) else None
-    if form is None or not any(said in str(error) for said in (f"{form!r} and", f"and {form!r}", f"<class {form!r}>")):
+    """Returns what is wrong and the mend where an argument is a container, or None, and is used as an array."""
+    forms = [type(arg).__name__ if isinstance(arg, tuple | list | dict | None) else "" for arg in args]
+    said = str(error)
+    wrong = [f and any(words in said for words in (f"{f!r} and", f"and {f!r}", f"<class {f!r}>")) for f in forms]
+    if not any(wrong):
         return None
+    number = wrong.index(True) + 1
+    form = forms[number - 1]
+    if number > 1 or form == "NoneType":
+        given = "None" if form == "NoneType" else f"a {form}"
+        return f"argument {number} is {given}, which is no array", "Give an array, or numbers one by one."
     parts = "x['name']" if form == "dict" else "a, b = x"
     return (
         f"x is a {form}, since the start, or the point, is one, and a {form} is no array",

@@ -1,7 +1,7 @@
 """The result of a solve: what lanes latch, what rows hold and what the caller gets is one class."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, overload
 
 import jax
@@ -48,6 +48,12 @@ POISONED = (
     "A finite value whose derivative is nan comes from jnp.where around a formula that has no derivative there, such "
     "as where(x > 0, sqrt(x), 0) at 0: let a where of its own keep the formula's argument inside the domain, "
     "where(x > 0, sqrt(where(x > 0, x, 1)), 0)."
+)
+
+# The cause, in most programs, of a problem that stalls in single precision.
+SINGLE = (
+    "In single precision fun's own rounding may hide what is left to gain, as that of an ODE solver does: "
+    'jax.config.update("jax_enable_x64", True), before the first array is made, gives double precision.'
 )
 
 
@@ -113,6 +119,8 @@ class OptimizeResult(Generic[X]):
             words = f"{words}; x is the start, nit 0"
         elif at_start:
             words = f"{words}\n{at_start} of these SUCCESS: x is the start, nit 0"
+        if np.any(np.asarray(self.status) == Status.STALLED) and jax.tree.leaves(self.x)[0].dtype == np.float32:
+            words = f"{words}\n{SINGLE}"
         return f"{words}\n{POISONED}" if self._derivatives_fail() else words
 
     def check(self) -> Self:
@@ -193,7 +201,10 @@ class OptimizeResult(Generic[X]):
         count = len(self)
         if isinstance(key, int | np.integer) and not -count <= key < count:
             raise IndexError(f"there is no problem {key}; the result holds {count}.")
-        return jax.tree.map(lambda leaf: leaf[key], self)
+        rows = np.asarray(key or np.zeros(0, int)) if isinstance(key, list | tuple) else key
+        if isinstance(rows, float) or (isinstance(rows, np.ndarray) and rows.dtype.kind not in "biu"):
+            raise TypeError(f"problems are taken by an index, a slice, a mask or indices, not by {key!r}.")
+        return jax.tree.map(lambda leaf: leaf[rows], self)
 
     def __contains__(self, name: object) -> bool:
         """Whether the result has a field of this name, as in SciPy."""
@@ -224,8 +235,7 @@ class OptimizeResult(Generic[X]):
 
     def _lacks(self, name: str) -> str:
         """Returns what an error says where there is no field of this name."""
-        hint = f" Here {ELSEWHERE[name]}." if name in ELSEWHERE else ""
-        return f"a result has no {name!r}; it has {', '.join(self._names())}.{hint}"
+        return lacks("a result", name, self._names(), ELSEWHERE)
 
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self)]
@@ -243,6 +253,12 @@ class OptimizeResult(Generic[X]):
         nan = [np.isnan(np.asarray(leaf, float)).reshape(*status.shape, -1) for leaf in jax.tree.leaves(self.jac)]
         without = np.any(np.concatenate(nan, axis=-1), axis=-1)
         return bool(np.any((status == Status.INVALID) & np.isfinite(np.asarray(self.fun, float)) & without))
+
+
+def lacks(owner: str, name: str, known: Sequence[str], elsewhere: Mapping[str, str]) -> str:
+    """Returns what an error says where a result has no field of this name: its fields, and where else that is found."""
+    hint = f" Here {elsewhere[name]}." if name in elsewhere else ""
+    return f"{owner} has no {name!r}; it has {', '.join(known)}.{hint}"
 
 
 def _brief(value: Any) -> str:

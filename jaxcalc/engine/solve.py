@@ -27,6 +27,7 @@ from jaxcalc.engine.problem import Options, Problem, Tolerances
 from jaxcalc.engine.result import OptimizeResult
 from jaxcalc.engine.spans import loop_options, solved_in_spans
 from jaxcalc.engine.steps import solved_by_steps
+from jaxcalc.engine.tangents import differentiable_in_reverse
 from jaxcalc.methods.box import Box
 
 # Certificates of more points are worth all of the compiler's optimisations.
@@ -46,7 +47,8 @@ def solve_one(
                 "callback is called on the host after every iteration, which a traced program cannot do: leave it out "
                 "under jax.jit, jax.vmap and jax.grad, or ask for the last values by history=."
             )
-        return compiled(_solve_one, [fun])(options, problem)
+        with differentiable_in_reverse():
+            return compiled(_solve_one, [fun])(options, problem)
     loop = compiled(_solve_one, [fun], compiler_options=loop_options(problem.method))
     problem = problem._replace(tolerances=problem.tolerances.in_one_form(1))
     result, plan = solved_by_steps(loop, fun, problem, options, single=True, callback=callback)
@@ -79,7 +81,8 @@ def solve_all(
     if is_transformed() or len(functions) > 1:
         loop = compiled(_solve_all, functions)
         if is_transformed():
-            return loop(options, list(problems))
+            with differentiable_in_reverse():
+                return loop(options, list(problems))
         results = loop(options, [padded_queue(problem) for problem in problems])
         return [first_rows(result, problem.rows) for result, problem in zip(results, problems, strict=True)]
     (fun,), (problem,) = functions, problems

@@ -6,8 +6,9 @@ G' v, what `jax.vjp` gives, since H is symmetric; and ds = G . v. The derivative
 is that of its pullback, which is linear: J v = d(w -> J'w)' v.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.calculus.modes import has_only_reverse_mode
+from jaxcalc.calculus.modes import REFUSED, has_only_reverse_mode, require_refusal
 from jaxcalc.core.shards import varying_axes
 
 PyTree = Any
@@ -147,6 +148,20 @@ def with_forward_mode(function: Callable) -> Callable:
         return joined_output(numbers(*parts), fixed)
 
     return both_modes
+
+
+@contextlib.contextmanager
+def differentiable_in_reverse() -> Iterator[None]:
+    """Explains JAX's refusal of forward mode over the derivative of a solution that has reverse mode alone."""
+    try:
+        yield
+    except REFUSED as error:
+        require_refusal(error)
+        raise TypeError(
+            "the function that was minimised defines only its reverse mode (jax.custom_vjp, as odeint does), and so "
+            "does the derivative of its solution: forward-mode differentiation refuses it. In place of jax.hessian and "
+            "jax.jacfwd take jaxcalc.hessian, or jax.jacrev of jax.jacrev."
+        ) from error
 
 
 def _by_kind(tree: PyTree) -> tuple[tuple[list[Array], list[Array]], Callable[[list[Array], list[Array]], PyTree]]:

@@ -9,9 +9,7 @@ the truth reaches on 99 % of noisy draws or more (tests/models).
 ('v_max', 'k_m')
 """
 
-from collections.abc import Callable
-
-from jaxcalc.core.public import public_names
+from jaxcalc.core.public import show_names
 from jaxcalc.models.decays import biexponential as biexponential
 from jaxcalc.models.decays import damped_cosine as damped_cosine
 from jaxcalc.models.decays import exponential_decay as exponential_decay
@@ -26,4 +24,4 @@ from jaxcalc.models.saturation import logistic as logistic
 from jaxcalc.models.saturation import logistic_5 as logistic_5
 from jaxcalc.models.saturation import michaelis_menten as michaelis_menten
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)

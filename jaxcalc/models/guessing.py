@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.arguments import arrays
+from jaxcalc.core.arguments import as_real, called_as
 from jaxcalc.core.tracing import own_promotion
 
 
@@ -39,17 +39,21 @@ def with_guess(one: Callable[[Array, Array], Array], dimensions: int = 1) -> Cal
 
     @jax.jit
     @own_promotion()
+    def best(x: Array, y: Array) -> Array:
+        if y.ndim == 1:
+            return one(x, y)
+        return jax.vmap(one, (0 if x.ndim > dimensions else None, 0))(x, y)
+
+    @called_as("model.guess(x, y)", 0)
     def guess(x: Any, y: Any) -> Array:
-        x, y = (_floating(arrays(name, a)) for name, a in (("x", x), ("y", y)))
-        if x.ndim < dimensions or not y.ndim or x.shape[-1] != y.shape[-1]:
+        x, y = as_real(x, "x"), as_real(y, "y")
+        if x.ndim < dimensions or not y.ndim or x.shape[-1] != y.shape[-1] or not y.size:
             kind = "(m,)" if dimensions == 1 else f"({dimensions}, m)"
             raise ValueError(
                 f"x and y must hold the same m points, x of shape {kind} and y of shape (m,) or (N, m); they have the "
                 f"shapes {x.shape} and {y.shape}."
             )
-        if y.ndim == 1:
-            return one(x, y)
-        return jax.vmap(one, (0 if x.ndim > dimensions else None, 0))(x, y)
+        return best(x, y)
 
     def decorate(curve: Callable) -> Model:
         model = cast(Any, curve)
@@ -144,10 +148,6 @@ def peak_centers(x: Array, y: Array) -> Array:
         centers += [x[jnp.argmax(means) + window // 2], x[jnp.argmin(means) + window // 2]]
         window = 2 * window + 1
     return jnp.stack(centers)
-
-
-def _floating(array: Array) -> Array:
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
 def _linear_fit(columns: Sequence[Array], y: Array) -> tuple[Array, Array]:

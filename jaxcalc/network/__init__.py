@@ -1,8 +1,6 @@
 """Neural networks: their costs, stochastic gradient descent by hand, and the comparison of optimisers on them."""
 
-from collections.abc import Callable
-
-from jaxcalc.core.public import public_names
+from jaxcalc.core.public import show_names
 from jaxcalc.network.costs import accuracy as accuracy
 from jaxcalc.network.costs import cross_entropy as cross_entropy
 from jaxcalc.network.costs import mean_squared_error as mean_squared_error
@@ -15,4 +13,4 @@ from jaxcalc.network.mlp import MLP as MLP
 from jaxcalc.network.mlp import backpropagation as backpropagation
 from jaxcalc.network.mlp import mlp as mlp
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)

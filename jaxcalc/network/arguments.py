@@ -1,8 +1,8 @@
 """Checks of the arguments of trainings, made before anything is compiled."""
 
-import inspect
+import difflib
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -14,10 +14,19 @@ from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
 from jaxcalc import methods
-from jaxcalc.core.arguments import arrays, function_name, require_one_number, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    function_name,
+    numpy_floats,
+    require_arguments,
+    require_one_number,
+    whole_number,
+)
 from jaxcalc.core.tracing import explained
 from jaxcalc.network.gradients import Computation
 from jaxcalc.network.training import Plan
+from jaxcalc.optimize.arguments import is_of_optax
+from jaxcalc.optimize.devices import as_devices
 
 
 def samples(name: str, data: Any, like: Any = None) -> tuple[Any, int]:
@@ -71,7 +80,7 @@ def parameter_shapes(init: Callable, key: Array) -> Any:
             f"init is a function of a random key that returns parameters, not a {type(init).__name__}. For parameters "
             "that are there already, from which all seeds start, write init=lambda key: params, once."
         )
-    _require_arguments("init", init, "key")
+    require_arguments("init", init, "key")
     params = jax.eval_shape(explained(init), key)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
@@ -92,40 +101,44 @@ def require_scalar_function(name: str, fun: Callable, params: Any, data: Any, ki
     """
     if not callable(fun):
         raise TypeError(f"{name} is a function of (params, batch), not a {type(fun).__name__}.")
-    _require_arguments(name, fun, "params", "batch")
+    require_arguments(name, fun, "params", "batch")
     traced = explained(fun)
     output = jax.eval_shape(lambda params: traced(params, data), params)
     require_one_number(name, output, " Reduce over the samples of the batch with jnp.mean.", kind)
 
 
-def _require_arguments(name: str, fun: Callable, *arguments: str) -> None:
-    """Raises a TypeError where the signature of fun, as far as it is known, does not take these arguments."""
-    try:
-        signature = inspect.signature(fun)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        usage = f"{name}({', '.join(arguments)})"
-        raise TypeError(f"{name} is called as {usage}, but {function_name(fun)}{signature} is not: {error}.") from None
+def require_factory(optimizer: Any, names: Iterable[str] = ()) -> None:
+    """Raises unless this is a function learning_rate -> optax.GradientTransformation, as far as is seen.
 
+    Args:
+        optimizer: What the caller gave.
+        names: What he may give as well: the names of methods.
 
-def require_factory(optimizer: Any) -> None:
-    """Raises a TypeError unless this is a function learning_rate -> optax.GradientTransformation, as far as is seen."""
+    Raises:
+        TypeError: If it is no such function.
+        ValueError: If it is a name of another optimizer.
+    """
     wanted = "an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself"
+    known = list(names)
+    or_a_name = f", or the name of a method, {', '.join(map(repr, known))}" if known else ""
+    if isinstance(optimizer, str):
+        near = difflib.get_close_matches(optimizer.lower(), known, n=1)
+        mend = f" Did you mean {near[0]!r}?" if near else ""
+        mend = f" Write optax.{optimizer.lower()} for {optimizer!r}." if is_of_optax(optimizer.lower()) else mend
+        raise ValueError(f"{wanted}{or_a_name}; it is {optimizer!r}.{mend}")
     if isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             f"{wanted}; this one has its rate already. Write optax.adam for optax.adam(1e-3), and for one with options "
             "lambda rate: optax.adam(rate, b1=0.8), once."
         )
     if not callable(optimizer):
-        raise TypeError(f"{wanted}, or the name of a method; this is a {type(optimizer).__name__}.")
+        raise TypeError(f"{wanted}{or_a_name}; this is a {type(optimizer).__name__}.")
     if getattr(methods, function_name(optimizer), None) is optimizer:
         raise TypeError(
             f"a method of this library has no learning rate: call it, jaxcalc.methods.{function_name(optimizer)}(...), "
             "or give its name."
         )
+    require_arguments("an optimizer", optimizer, "learning_rate")
 
 
 def require_cost_of_data(name: str, data: Any, cost: np.ndarray) -> None:
@@ -157,7 +170,7 @@ def training_plan(batch_size: int, count: int, micro_batches: int, compute_dtype
         raise ValueError(f"batch_size is {batch_size}, but there are {count} samples: it must be at most {count}.")
     if batch_size % micro_batches:
         raise ValueError(f"batch_size {batch_size} does not divide into {micro_batches} micro-batches.")
-    mesh = None if devices is None else Mesh(np.array(devices), ("samples",))
+    mesh = None if devices is None else Mesh(np.array(as_devices(devices)), ("samples",))
     if mesh is not None and (batch_size // micro_batches) % mesh.size:
         raise ValueError(
             f"{batch_size // micro_batches} samples, a batch or micro-batch, do not divide over {mesh.size} devices."
@@ -171,7 +184,7 @@ def training_plan(batch_size: int, count: int, micro_batches: int, compute_dtype
 
 def rates(learning_rates: ArrayLike, params: Any) -> Array:
     """Returns the learning rates as an array (R,) in the parameters' dtype: a wider dtype would widen every step."""
-    given = np.atleast_1d(np.asarray(learning_rates, float))
+    given = np.atleast_1d(numpy_floats(learning_rates, "learning_rates"))
     if given.ndim != 1 or not given.size or not np.all(np.isfinite(given) & (given > 0)):
         raise ValueError(f"learning_rates must be positive numbers, shape (R,); they are {learning_rates!r}.")
     return jnp.asarray(given, jnp.result_type(*jax.tree.leaves(params)))

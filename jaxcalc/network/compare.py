@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from jaxcalc.core.arguments import called_as, whole_number
 from jaxcalc.core.programs import compiled
+from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.methods.method import Method
 from jaxcalc.network import arguments, training
 from jaxcalc.network.comparison import Comparison
@@ -288,11 +289,12 @@ def _contestants(task: Task, optimizers: Mapping[str, Any]) -> dict[str, Callabl
         )
     makers = {}
     for name, optimizer in optimizers.items():
-        make: Callable = _full_batch if isinstance(optimizer, str | Method) else _mini_batch
+        is_method = isinstance(optimizer, Method) or (isinstance(optimizer, str) and optimizer in Scalar.methods)
+        make: Callable = _full_batch if is_method else _mini_batch
         makers[name] = lambda task, make=make, optimizer=optimizer: make(task, optimizer)
         try:
             if make is _mini_batch:
-                arguments.require_factory(optimizer)
+                arguments.require_factory(optimizer, Scalar.methods)
             contestant = makers[name](task)
             jax.eval_shape(functools.partial(_first_step, contestant), task.params)
         except Exception as error:

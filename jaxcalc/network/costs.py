@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import require_functions
+from jaxcalc.core.arguments import arrays, require_functions, require_option
 
 
 def mean_squared_error(outputs: Array, targets: Array) -> Array:
@@ -84,7 +84,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
     Source: J. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990).
     """
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    logits, labels = arrays("logits", logits), arrays("labels", labels)
     shift = jax.nn.logsumexp(logits, axis=-1)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         _require_probabilities(labels, logits)
@@ -122,7 +122,7 @@ def accuracy(logits: Array, labels: Array) -> Array:
 
     Source: T. Hastie, R. Tibshirani and J. Friedman, The Elements of Statistical Learning (2009).
     """
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    logits, labels = arrays("logits", logits), arrays("labels", labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
             f"labels are classes, which are integers; they have dtype {labels.dtype}: write labels.astype(int), or "
@@ -162,8 +162,7 @@ def supervised(apply: Callable, loss: Callable, l2: float = 0.0) -> Callable[[An
     """
     require_functions([apply], "apply", several=False)
     require_functions([loss], "loss", several=False)
-    if l2 < 0:
-        raise ValueError(f"l2 must be at least 0; it is {l2!r}.")
+    require_option("l2", l2)
 
     def cost(params: Any, batch: tuple) -> Array:
         inputs, targets = batch
@@ -208,7 +207,7 @@ def _require_probabilities(labels: Array, logits: Array) -> None:
 
 def _same_shape(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """Returns both as arrays; raises a ValueError if their shapes differ."""
-    outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
+    outputs, targets = arrays("outputs", outputs), arrays("targets", targets)
     if outputs.shape != targets.shape:
         raise ValueError(f"outputs have shape {outputs.shape}, but targets {targets.shape}: they must agree.")
     return outputs, targets

@@ -42,7 +42,7 @@ def digits(seed: int = 0) -> Split:
     except ImportError as error:
         raise ImportError('The digits are scikit-learn\'s: pip install "jaxcalc[demo]"') from error
     data: Any = load_digits()
-    order = np.random.default_rng(seed).permutation(len(data.target))
+    order = np.random.default_rng(whole_number("seed", seed)).permutation(len(data.target))
     images, labels = (data.data[order] / 16).astype(np.float32), data.target[order].astype(np.int32)
     parts = [slice(0, -600), slice(-600, -300), slice(-300, None)]
     return Split(*((images[part], labels[part]) for part in parts))

@@ -8,8 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxcalc.core.arguments import arrays, require_functions, whole_number
+from jaxcalc.core.arguments import (
+    arrays,
+    called_as,
+    require_functions,
+    require_one_number,
+    require_option,
+    whole_number,
+)
 from jaxcalc.core.programs import compiled
+from jaxcalc.core.tracing import explained
 from jaxcalc.plots.canvas import figure_of
 from jaxcalc.plots.planes import landscape
 
@@ -38,6 +46,7 @@ class Landscape(NamedTuple):
         return figure_of(landscape(self.along, self.loss))
 
 
+@called_as("loss_landscape(cost, params, data)")
 def loss_landscape(
     cost: Callable,
     params: Any,
@@ -87,16 +96,19 @@ def loss_landscape(
     require_functions([cost], "cost", several=False)
     if whole_number("dimensions", dimensions) not in (1, 2):
         raise ValueError(f"dimensions must be 1 or 2; it is {dimensions!r}.")
-    if not span > 0:
-        raise ValueError(f"span must be positive; it is {span!r}.")
+    require_option("span", span, strictly=True)
     params, data = arrays("params", params), arrays("data", data)
     if not any(jnp.ndim(leaf) > 1 for leaf in jax.tree.leaves(params)):
         raise ValueError(
             "params has no filters: none of its arrays has two dimensions or more. A direction is scaled by the "
             "lengths of filters, which are rows of matrices: give a vector of weights as weights[None]."
         )
+    if isinstance(filter_axis, bool) or not isinstance(filter_axis, int | np.integer):
+        raise TypeError(f"filter_axis is the number of an axis, such as 0 or -1; it is {filter_axis!r}.")
     along = np.linspace(-span, span, whole_number("points", points, 2))
-    keys = jax.random.split(jax.random.key(seed), 2)[:dimensions]
+    keys = jax.random.split(jax.random.key(whole_number("seed", seed)), 2)[:dimensions]
+    traced = explained(cost)
+    require_one_number("cost", jax.eval_shape(lambda params: traced(params, data), params))
     loss = compiled(_slice, [cost])((dimensions, filter_axis), params, data, jnp.asarray(along), keys)
     return Landscape(along, np.asarray(loss))
 

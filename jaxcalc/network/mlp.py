@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcalc.calculus.derivatives import derivative, gradient
-from jaxcalc.core.arguments import whole_number
+from jaxcalc.core.arguments import arrays, called_as, whole_number
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "relu": jax.nn.relu,
@@ -92,13 +92,23 @@ def mlp(
     hidden, last = _named("activation", activation, ACTIVATIONS), _named("output", output, ACTIVATIONS)
 
     def init(key: Array) -> Params:
+        if isinstance(key, int):
+            raise TypeError(f"key is a random key of JAX: init(jax.random.key({key})).")
         layers = []
         for before, after, own in zip(sizes, sizes[1:], jax.random.split(key, len(sizes) - 1), strict=False):
             weights = jax.random.normal(own, (after, before)) * variance(before, after) ** 0.5
             layers.append({"weights": weights, "bias": jnp.zeros(after)})
         return layers
 
+    @called_as("apply(params, x)", 0)
     def apply(params: Params, x: Array) -> Array:
+        if hasattr(params, "shape"):
+            raise TypeError(
+                "params is an array: the parameters, as init(key) makes them, come first, apply(params, x)."
+            )
+        x = arrays("x", x)
+        if x.shape[-1:] != sizes[:1]:
+            raise ValueError(f"x must have shape (..., {sizes[0]}), the inputs of this network; it has {x.shape}.")
         # Units first and samples last: in this order a product for many networks at once copies no weights.
         a, functions = jnp.moveaxis(x, -1, 0), [hidden] * (len(params) - 1) + [last]
         for layer, function in zip(params, functions, strict=True):

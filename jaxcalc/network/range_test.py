@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxcalc.core.arguments import whole_number
+from jaxcalc.core.arguments import called_as, require_option, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.network import arguments, training
 from jaxcalc.network.gradients import value_and_gradient
@@ -61,6 +61,7 @@ class RangeTest(NamedTuple):
         return figure_of(range_test(self.learning_rate, self.loss, self.smooth, self.suggestion))
 
 
+@called_as("learning_rate_range_test(cost, init, data, optimizer, batch_size=)", 0)
 def learning_rate_range_test(
     cost: Callable,
     init: Callable,
@@ -111,6 +112,8 @@ def learning_rate_range_test(
     """
     data, count = arguments.samples("data", data)
     plan = arguments.training_plan(batch_size, count, micro_batches=1, compute_dtype=None, devices=None)
+    require_option("lowest", lowest, strictly=True)
+    require_option("highest", highest, strictly=True)
     if not 0 < lowest < highest < np.inf:
         raise ValueError(f"the learning rates must be 0 < lowest < highest; they are {lowest!r} and {highest!r}.")
     keys = jax.vmap(jax.random.key)(jnp.asarray(arguments.list_of_seeds(seeds), jnp.uint32))

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxcalc.core.arguments import called_as
+
 if TYPE_CHECKING:
     import optax
 
@@ -19,6 +21,7 @@ class SgdState(NamedTuple):
     count: Array | None  # number of steps taken, int32; None unless the learning rate is a schedule
 
 
+@called_as("sgd(learning_rate)", 0)
 def sgd(
     learning_rate: "float | Array | optax.Schedule",
     momentum: float | Array = 0.0,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxcalc.core.arguments import function_name
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Method
@@ -79,13 +80,13 @@ def epoch(
 
 def before_first_step(factory: Callable, params: Any, rate: Array) -> tuple[Any, Any]:
     """Returns parameters and optimiser state of one run, as arrays: a loop needs a state that keeps its dtypes."""
-    return jax.tree.map(jnp.asarray, (params, factory(rate).init(params)))
+    return jax.tree.map(jnp.asarray, (params, _made(factory, rate).init(params)))
 
 
 def after_step(factory: Callable, rate: Array, state: tuple[Any, Any], value: Array, gradient: Any) -> tuple[Any, Any]:
     """Returns parameters and optimiser state of one run after a step, of the cost and its gradient before the step."""
     params, memory = state
-    update = factory(rate).update
+    update = _made(factory, rate).update
     try:
         updates, memory = update(gradient, memory, params, **accepted(update, value=value, grad=gradient))
     except TypeError as error:
@@ -98,6 +99,16 @@ def after_step(factory: Callable, rate: Array, state: tuple[Any, Any], value: Ar
     _require_same_types("state", state[1], memory)
     _require_same_types("updates", params, updates)
     return optax.apply_updates(params, updates), memory
+
+
+def _made(factory: Callable, rate: Array) -> optax.GradientTransformation:
+    made = factory(rate)
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(
+            "an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself; "
+            f"{function_name(factory)} returned a {type(made).__name__}."
+        )
+    return made
 
 
 def batches(key: Array, number: Array, plan: Plan, data: Any) -> Array:

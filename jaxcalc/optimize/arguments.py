@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcalc import methods
-from jaxcalc.core.arguments import as_floating, function_name, real_arrays
+from jaxcalc.core.arguments import as_floating, as_real, function_name, real_arrays
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.family.scalar import Scalar
@@ -81,6 +81,17 @@ def tolerance(name: str, value: Any, count: int | None) -> Array | np.ndarray:
         raise ValueError(f"{name} must be at least 0; it is {value!r}.")
     if name.startswith(CAPS) and not isinstance(array, Tracer):
         return np.minimum(array, np.iinfo(np.int32).max)  # a cap beyond any count, such as infinity, is none
+    return array
+
+
+def f_scales(f_scale: Any, count: int | None) -> Array:
+    """Returns the scale of the residuals of a robust loss, one number or, for `count` problems, one for each."""
+    array = f_scale if isinstance(f_scale, jax.Array) else jnp.asarray(as_real(f_scale, "f_scale"), float)
+    if array.shape not in ((), (count,)):
+        expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
+        raise ValueError(f"f_scale must be {expected}; it has shape {array.shape}.")
+    if not isinstance(array, Tracer) and not np.all(np.asarray(array) > 0):
+        raise ValueError(f"f_scale must be positive; it is {f_scale!r}.")
     return array
 
 
@@ -152,17 +163,22 @@ def _families_of(method: Method) -> list[type[Family]]:
 
 def _instead_of(name: str, family: type[Family]) -> str:
     """Returns a sentence on what to write instead of a name that is no method, empty where nothing is known."""
-    import optax
-
     known = name.lower()
     if known in SCIPY_METHODS:
         return f" For SciPy's {name} write {SCIPY_METHODS[known]}."
     if known in DERIVATIVE_FREE:
         return f" SciPy's {name} does without derivatives, which JAX makes exact here: leave method out."
-    if isinstance(getattr(optax, known, None), types.FunctionType):
+    if is_of_optax(known):
         return f" An optimiser of Optax is handed over itself: method=optax.{known}(...), made once."
     near = difflib.get_close_matches(known.replace("-", "_"), family.methods, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def is_of_optax(name: str) -> bool:
+    """Returns whether Optax has an optimiser, or another function, of this name."""
+    import optax  # only who needs it pays for the import
+
+    return isinstance(getattr(optax, name, None), types.FunctionType)
 
 
 def box(label: str, bounds: Any, x0: Any, batch: bool) -> Box:
@@ -248,14 +264,18 @@ def search_box(bounds: Any, starts: Any) -> Box:
                 f"bounds is a pair (lower, upper) of arrays in the form of x, or a scipy.optimize.Bounds; it is "
                 f"{_brief(bounds)}. Without a box, give starts of your own as an array (N, ...)."
             )
-        sides = [jnp.asarray(side) if isinstance(side, list) else side for side in bounds]
+        sides = [np.asarray(side) if isinstance(side, list) else side for side in bounds]
         form = as_floating(real_arrays("x0 (bounds)", max(sides, key=lambda side: jax.tree.structure(side).num_nodes)))
         wide = [jax.tree.broadcast(side, form) for side in sides]
         form = jax.tree.map(lambda leaf, *sides: jnp.broadcast_arrays(leaf, *map(jnp.asarray, sides))[0], form, *wide)
         lower, upper = box("", tuple(sides), form, batch=False)
     else:
         form = jax.tree.map(lambda leaf: leaf[0], as_floating(starts))
-        lower, upper = box("", (None, None) if bounds is None else bounds, form, batch=False)
+        try:
+            lower, upper = box("", (None, None) if bounds is None else bounds, form, batch=False)
+        except (TypeError, ValueError) as error:
+            shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(starts))
+            raise type(error)(f"{error} Here x is a row of starts, which have the shape {shapes}.") from None
         if lower is None:
             lower, upper = (jax.tree.map(lambda x, b=b: jnp.full((1, *x.shape), b, x.dtype), form)
                             for b in (-jnp.inf, jnp.inf))  # fmt: skip

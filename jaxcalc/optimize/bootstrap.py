@@ -13,13 +13,14 @@ from jaxcalc.core.arguments import (
     arrays,
     as_floating,
     as_tuple,
+    called_as,
     one_of,
     real_arrays,
     require_known,
     unexpected_keyword,
     whole_number,
 )
-from jaxcalc.engine.result import X
+from jaxcalc.engine.result import OptimizeResult, X
 from jaxcalc.engine.status import is_success
 from jaxcalc.optimize.arguments import K, Numbers
 from jaxcalc.optimize.fitting.quantiles import checked_level
@@ -132,6 +133,7 @@ def bootstrap(
 ) -> BootstrapResult[dict[K, Array]]: ...
 @overload
 def bootstrap(fit: Callable[..., Any], x0: X, shared: Any = (), **options: Any) -> BootstrapResult[X]: ...
+@called_as("bootstrap(fit), or bootstrap(fun, x0, shared)", 0)
 def bootstrap(
     fit: "CurveFitResult | Callable[..., Any]",
     x0: Any = None,
@@ -192,7 +194,7 @@ def bootstrap(
     resamples = whole_number("resamples", resamples, 1)
     one_of("resampling", resampling, RESAMPLINGS)
     one_of("method", method, METHODS)
-    level, generator = checked_level(level), np.random.default_rng(seed)
+    level, generator = checked_level(level), np.random.default_rng(whole_number("seed", seed))
     jackknife = method == "bca"
     if isinstance(fit, CurveFitResult):
         if options or x0 is not None or observations is not None:
@@ -202,8 +204,9 @@ def bootstrap(
         x, status, left = refitted(fit, resampling, resamples, jackknife, generator, lanes)
         return BootstrapResult(fit.popt, x, left, status, level, method, 1 if fit.is_batch else 0)
     if not callable(fit):
-        kind = type(fit).__name__
-        raise TypeError(f"fit is what curve_fit returned, or a function fun(x, weights, *shared); it is a {kind}.")
+        mend = " The function is not in it: write bootstrap(fun, result.x, shared)." * isinstance(fit, OptimizeResult)
+        given = f"it is a {type(fit).__name__}.{mend}"
+        raise TypeError(f"fit is what curve_fit returned, or a function fun(x, weights, *shared); {given}")
     for name in options:
         if name in OF_THE_DOOR["bootstrap"]:
             raise unexpected_keyword("bootstrap", name, [], OF_THE_DOOR["bootstrap"])

@@ -12,7 +12,7 @@ from jax import Array
 from jax.core import Tracer
 from scipy.optimize import Bounds, OptimizeWarning
 
-from jaxcalc.core.arguments import called_as, one_of, require_functions, whole_number
+from jaxcalc.core.arguments import called_as, one_of, whole_number
 from jaxcalc.engine.family.curve import CountCurve, Curve
 from jaxcalc.engine.family.residual import Residual, Setting
 from jaxcalc.engine.problem import UNCONVERGED, Options, Problem
@@ -21,9 +21,9 @@ from jaxcalc.engine.status import Status
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import box, chosen_method, scales, tolerances
+from jaxcalc.optimize.arguments import box, chosen_method, f_scales, scales, tolerances
 from jaxcalc.optimize.fitting.covariance import Covariances, covariances_of
-from jaxcalc.optimize.fitting.data import Data, data_of, parameter_names, starts_of
+from jaxcalc.optimize.fitting.data import Data, data_of, parameter_names, require_model, starts_of
 from jaxcalc.optimize.fitting.result import CurveFitResult
 from jaxcalc.optimize.least_squares_result import as_least_squares_result
 from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squares
@@ -128,7 +128,7 @@ def curve_fit(
     Source: J. Moré, The Levenberg-Marquardt algorithm (1978); of counts T. Laurence and B. Chromy, Efficient maximum
     likelihood estimator fitting of histograms (2010).
     """
-    require_functions([model], "model", several=False)
+    require_model(model)
     given = {"gtol": gtol, "ftol": ftol, "xtol": xtol, "maxiter": maxiter, "maxfev": maxfev, "scale": scale}
     given = translated_for_squares("curve_fit", scipy, given)
     family = CountCurve if isinstance(method, str) and method == "poisson" else Curve
@@ -214,20 +214,20 @@ def _without_few_points(start: Array, data: Data, sides: Box) -> Array:
     """Returns the starts, NaN where fewer points count than parameters are free; that fit is then INVALID.
 
     Raises:
-        ValueError: If that is so for all fits, whatever is masked.
+        ValueError: If that is so for all fits, for what they have in common: the length of the data, or one mask.
     """
-    points, n = data.y.shape[1] * (2 if jnp.iscomplexobj(data.y) else 1), start.shape[1]
+    present, n = data.present, start.shape[1]
     fixed = 0 if not sides.is_bounded else jnp.sum(sides.lower == sides.upper, axis=1)
-    few = points < n - fixed
-    if not isinstance(few, Tracer) and np.all(few):
+    counts: Any = np.asarray(data.y.shape[1:]) if present is None else jnp.sum(present, axis=1)
+    counts = counts * (2 if jnp.iscomplexobj(data.y) else 1)
+    few = counts < n - fixed
+    in_common = present is None or not data.is_batch or len(present) < len(start)
+    if in_common and not isinstance(few, Tracer) and np.all(few):
         raise ValueError(
-            f"there are {points} points, which cannot determine {n} parameters: give more data, or fix parameters by "
-            "bounds with lower = upper."
+            f"there are {counts[0]} points{' that count' * (present is not None)}, which cannot determine {n} "
+            "parameters: give more data, or fix parameters by bounds with lower = upper."
         )
-    if data.present is not None:
-        count = jnp.sum(data.present, axis=1) * (points // data.y.shape[1])
-        few = few | (count < n - fixed)
-    few = jnp.broadcast_to(jnp.asarray(few), (len(start),))
+    few = jnp.broadcast_to(few, (len(start),))
     return jnp.where(few[:, None], jnp.nan, start)
 
 
@@ -242,10 +242,6 @@ def _settings(data: Data, loss: str, f_scale: Any) -> tuple[Setting, Setting]:
         is_own = len(weights) == count
         (own if is_own else common)["weights"] = weights if is_own else weights[0]
     if loss != "linear":
-        size = jnp.asarray(f_scale, dtype)
-        if size.shape not in ((), (count,)):
-            raise ValueError(f"f_scale must be one number or have shape ({count},); it has shape {size.shape}.")
-        if not isinstance(size, Tracer) and not np.all(np.asarray(size) > 0):
-            raise ValueError(f"f_scale must be positive; it is {f_scale!r}.")
+        size = f_scales(f_scale, count).astype(dtype)
         (own if size.ndim else common)["f_scale"] = size
     return Setting(**own, loss=loss), Setting(**common, loss=loss)

@@ -19,7 +19,7 @@ from jaxcalc.engine.solve import solve_one
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.least_squares.losses import LOSSES
 from jaxcalc.methods.method import Method
-from jaxcalc.optimize.arguments import K, Numbers, box, chosen_method, problem_count, scales, tolerances
+from jaxcalc.optimize.arguments import K, Numbers, box, chosen_method, f_scales, problem_count, scales, tolerances
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult, as_least_squares_result
 from jaxcalc.optimize.scipy_keywords import squares_method, translated_for_squares
 from jaxcalc.optimize.starts import one_start, solve_queue
@@ -268,7 +268,7 @@ def _settings(weights: Any, f_scale: Any, loss: str, count: int | None) -> tuple
     """Returns the setting that problems have of their own and the one that they share; of one problem, the first."""
     one_of("loss", loss, LOSSES)
     weights = None if weights is None else _weights(weights, count)
-    f_scale = None if loss == "linear" else _f_scale(f_scale, count)
+    f_scale = None if loss == "linear" else f_scales(f_scale, count)
     if count is None:
         return Setting(weights, f_scale, loss), Setting(loss=loss)
     is_own = weights is not None and weights.shape[0] == count
@@ -290,13 +290,3 @@ def _weights(weights: Any, count: int | None) -> Array:
     if not isinstance(weights, Tracer) and np.any(np.asarray(weights) < 0):
         raise ValueError("weights must be at least 0; a point of weight 0 is missing.")
     return weights if jnp.issubdtype(weights.dtype, jnp.floating) else weights.astype(float)
-
-
-def _f_scale(f_scale: Any, count: int | None) -> Array:
-    array = jnp.asarray(f_scale, float) if not isinstance(f_scale, jax.Array) else f_scale
-    if array.shape not in ((), (count,)):
-        expected = "one number" if count is None else f"one number or shape ({count},), one for each problem"
-        raise ValueError(f"f_scale must be {expected}; it has shape {array.shape}.")
-    if not isinstance(array, Tracer) and not np.all(np.asarray(array) > 0):
-        raise ValueError(f"f_scale must be positive; it is {f_scale!r}.")
-    return array

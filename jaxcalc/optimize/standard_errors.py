@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.core.arguments import arrays, as_tuple, require_functions
+from jaxcalc.core.arguments import arrays, as_tuple, called_as, require_functions
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.scalar import Scalar
 from jaxcalc.engine.linear_solves import positive_definite
@@ -44,6 +44,7 @@ def standard_errors(
     result: OptimizeResult[X], fun: Callable, args: Any = (), *, shared: Any = (), bounds: Any = None,
     scores: Any = None, covariance: Literal[True],
 ) -> StandardErrors[X]: ...  # fmt: skip
+@called_as("standard_errors(result, fun, args)", 0)
 def standard_errors(
     result: Any,
     fun: Callable | None = None,
@@ -110,7 +111,7 @@ def standard_errors(
     args, shared = arrays("args", as_tuple(args)), arrays("shared", as_tuple(shared))
     many = result.status.ndim > 0
     sides = box("", bounds, result.x, batch=many)
-    terms, gradients = (scores, None) if callable(scores) else (None, scores)
+    terms, gradients = (scores, None) if callable(scores) else (None, arrays("scores", scores))
     if not many:
         args, shared = (), (*args, *shared)
     rows = (result.x, result.jac, result.success, None if gradients is None else jnp.asarray(gradients))

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.arguments import as_floating, called_as
 from jaxcalc.core.programs import joined
 from jaxcalc.engine.family.scalar import require_value
 from jaxcalc.engine.problem import Problem
@@ -43,6 +43,7 @@ class L1:
         return jax.tree.reduce(jnp.add, jax.tree.map(lambda p, leaf: jnp.sum(p * jnp.abs(leaf)), penalty, x))
 
 
+@called_as("l1(penalty)", 0)
 def l1(penalty: Any) -> L1:
     """The term sum_i p_i |x_i| for `minimize` and `minimize_many`, which makes solutions sparse.
 

@@ -10,9 +10,7 @@ notebook `ax.figure` at the end of a cell shows the picture; so does drawing on 
 ['f(x)', 'tangent at 0.5, slope 1']
 """
 
-from collections.abc import Callable
-
-from jaxcalc.core.public import public_names
+from jaxcalc.core.public import show_names
 from jaxcalc.plots.batches import convergence as convergence
 from jaxcalc.plots.batches import parameter_map as parameter_map
 from jaxcalc.plots.batches import parameter_maps as parameter_maps
@@ -28,4 +26,4 @@ from jaxcalc.plots.planes import basins as basins
 from jaxcalc.plots.planes import gradient_field as gradient_field
 from jaxcalc.plots.planes import landscape as landscape
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcalc.core.arguments import one_of
+from jaxcalc.core.arguments import called_as, numpy_floats, one_of
 from jaxcalc.engine.status import Status, is_success
 from jaxcalc.plots.canvas import (
     COLOURS,
     MAP_COLOURS,
     axes_for,
     blank_figure,
+    ends,
     figure_of,
     plain,
     whole_numbers,
@@ -46,6 +47,7 @@ class Ended(Protocol):
         ...
 
 
+@called_as("plots.convergence(result)", 0)
 def convergence(
     result: Ended, *, count: str = "nfev", title: str = "Convergence of the batch", ax: "Axes | None" = None
 ) -> "Axes":
@@ -121,6 +123,7 @@ def _status_colours(codes: Sequence[int]) -> list[str]:
     return [next(cold) if bool(is_success(np.asarray(code))) else next(warm) for code in codes]
 
 
+@called_as("plots.parameter_map(values)", 0)
 def parameter_map(
     values: ArrayLike,
     *,
@@ -154,7 +157,7 @@ def parameter_map(
         >>> jc.plots.parameter_map(np.arange(12.0).reshape(3, 4), name="T2", unit="ms").get_title()
         'T2'
     """
-    values = np.asarray(values, float)
+    values = numpy_floats(values, "values")
     if values.ndim != 2 or not values.size:
         raise ValueError(
             f"values must be an image of shape (rows, columns); it has shape {values.shape}. "
@@ -167,7 +170,7 @@ def parameter_map(
         hidden |= np.asarray(failed, bool)
     shown = np.ma.masked_array(values, hidden)
     known = shown.compressed()
-    low, high = limits or (np.percentile(known, [1, 99]) if known.size else (0.0, 1.0))
+    low, high = ends("limits", limits or (np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)))
     axes = axes_for(ax, 5.6, 4.8)
     axes.set_facecolor("#BBBBBB")
     drawn = axes.imshow(shown, cmap=MAP_COLOURS, vmin=low, vmax=high, interpolation="nearest")
@@ -184,6 +187,7 @@ def parameter_map(
     return axes
 
 
+@called_as("plots.parameter_maps(values)", 0)
 def parameter_maps(
     values: ArrayLike,
     *,
@@ -216,7 +220,7 @@ def parameter_maps(
         >>> [ax.get_title() for ax in both]
         ['T2', 'amplitude']
     """
-    values = np.asarray(values, float)
+    values = numpy_floats(values, "values")
     if values.ndim != 3 or not values.size:
         raise ValueError(f"values must hold n parameters at each pixel, (rows, columns, n); it has {values.shape}.")
     count = values.shape[2]

@@ -1,9 +1,16 @@
 """What all pictures share: their colours, the Axes that they are drawn on, and the layout of these."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxcalc.calculus.checks import FIXED
+from jaxcalc.core.arguments import function_name, numpy_floats, require_one_number
+from jaxcalc.core.tracing import explained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,9 +89,44 @@ def legend_below(ax: "Axes", columns: int, **options: Any) -> None:
     ax.legend(ncols=columns, frameon=False, **place, **options)
 
 
+def require_mapping(name: str, value: Any) -> None:
+    """Raises a TypeError unless this is a dict, or another mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict with a name for each entry; it is a {type(value).__name__}.")
+
+
+def by_name(name: str, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """Returns arrays of real numbers by their names, in NumPy."""
+    require_mapping(name, arrays)
+    return {key: numpy_floats(own, f"{name}[{key!r}]") for key, own in arrays.items()}
+
+
+def ends(name: str, value: Any) -> tuple[float, float]:
+    """Returns a pair of numbers; raises an error that names what is none."""
+    pair = numpy_floats(value, name)
+    if pair.shape != (2,):
+        raise ValueError(f"{name} must be two numbers, (lower, upper); it has shape {pair.shape}.")
+    return float(pair[0]), float(pair[1])
+
+
+def values_at(f: Callable, points: ArrayLike, axes: int = 1) -> np.ndarray:
+    """Returns the values of the caller's function at many points, which stand along the first `axes` axes."""
+    traced = explained(f, FIXED)
+
+    def value(x: Any) -> Any:
+        y = traced(x)
+        y = jnp.asarray(y) if isinstance(y, float | int) else y
+        require_one_number(function_name(f), y, " A picture shows one number at each point.", jnp.number)
+        return y
+
+    for _ in range(axes):
+        value = jax.vmap(value)
+    return np.asarray(value(jnp.asarray(points)), float)
+
+
 def interval(lower: float, upper: float) -> tuple[float, float]:
     """Returns the ends of an interval as floats; a ValueError if they are not finite and ascending."""
-    lower, upper = float(lower), float(upper)
+    lower, upper = float(numpy_floats(lower, "lower")), float(numpy_floats(upper, "upper"))
     if not (np.isfinite(lower) and np.isfinite(upper) and lower < upper):
         raise ValueError(
             f"lower and upper must be finite numbers with lower < upper; they are {lower:g} and {upper:g}."

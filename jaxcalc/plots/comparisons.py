@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcalc.plots.canvas import COLOURS, axes_for, line_style, plain, whole_numbers
+from jaxcalc.core.arguments import called_as
+from jaxcalc.plots.canvas import COLOURS, axes_for, by_name, line_style, plain, require_mapping, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@called_as("plots.performance_profile(work)", 0)
 def performance_profile(
     work: Mapping[str, ArrayLike],
     *,
@@ -50,7 +52,7 @@ def performance_profile(
 
     Source: E. Dolan and J. Moré, Benchmarking optimization software with performance profiles (2002).
     """
-    costs = {name: np.asarray(own, float) for name, own in work.items()}
+    costs = by_name("work", work)
     shapes = {cost.shape for cost in costs.values()}
     if len(shapes) != 1 or any(cost.ndim != 1 or not cost.size for cost in costs.values()):
         raise ValueError(
@@ -81,7 +83,7 @@ def profile(work: Mapping[str, ArrayLike]) -> dict[str, tuple[list[float], list[
     Args:
         work: The work of each solver on every problem, (problems,); not finite where the solver failed.
     """
-    costs = {name: np.asarray(own, float) for name, own in work.items()}
+    costs = by_name("work", work)
     least = np.min([np.where(np.isfinite(cost), cost, np.inf) for cost in costs.values()], axis=0)
     profiles = {}
     for name, cost in costs.items():
@@ -105,6 +107,7 @@ def _plain_numbers(axes: "Axes", limit: float) -> None:
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
 
 
+@called_as("plots.loss_curves(losses)", 0)
 def loss_curves(
     losses: Mapping[str, ArrayLike],
     *,
@@ -137,7 +140,7 @@ def loss_curves(
         >>> ax.get_yscale()
         'log'
     """
-    curves = {name: np.asarray(own, float) for name, own in losses.items()}
+    curves = by_name("losses", losses)
     if not curves or any(own.ndim not in (1, 2) or not own.size for own in curves.values()):
         shapes = {name: own.shape for name, own in curves.items()}
         raise ValueError(
@@ -156,6 +159,7 @@ def loss_curves(
     return axes
 
 
+@called_as("plots.losses_by_rate(finals)", 0)
 def losses_by_rate(
     finals: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
@@ -191,10 +195,16 @@ def losses_by_rate(
     """
     if not finals:
         raise ValueError("finals must hold learning rates and final losses for each optimiser; it is empty.")
+    require_mapping("finals", finals)
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in finals.values()):
+        raise ValueError("finals must hold a pair (rates, losses) for each optimiser.")
+    pairs = {
+        name: tuple(by_name(name, {"rates": pair[0], "losses": pair[1]}).values()) for name, pair in finals.items()
+    }
     axes = axes_for(ax)
-    for k, (name, (rates, losses)) in enumerate(finals.items()):
-        _by_rate(axes, k, name, np.asarray(rates, float), np.asarray(losses, float))
-    scale = _scale([np.asarray(losses, float) for _, losses in finals.values()])
+    for k, (name, (rates, losses)) in enumerate(pairs.items()):
+        _by_rate(axes, k, name, rates, losses)
+    scale = _scale([losses for _, losses in pairs.values()])
     axes.set(xlabel=names[0], ylabel=names[1], xscale="log", yscale=scale, title=title)
     plain(axes)
     axes.legend(frameon=False)
@@ -221,6 +231,7 @@ def _by_rate(axes: "Axes", k: int, name: str, rates: np.ndarray, losses: np.ndar
     axes.plot(rates[chosen], middle[chosen], **star)
 
 
+@called_as("plots.range_test(rates, loss, smooth, suggestion)", 0)
 def range_test(
     rates: ArrayLike,
     loss: ArrayLike,
@@ -257,7 +268,7 @@ def range_test(
         >>> jc.plots.range_test(rates, loss[None], loss, 0.3).get_xscale()
         'log'
     """
-    rates, loss, smooth = (np.asarray(each, float) for each in (rates, loss, smooth))
+    rates, loss, smooth = by_name("range_test", {"rates": rates, "loss": loss, "smooth": smooth}).values()
     axes = axes_for(ax)
     axes.set(xlabel="learning rate", ylabel="loss of the batch", title=title)
     axes.plot(rates, loss.T, color=COLOURS[4], linewidth=0.7, alpha=0.6)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +11,8 @@ from numpy.typing import ArrayLike
 from jaxcalc.calculus.critical_points import CriticalPoints
 from jaxcalc.calculus.critical_points import critical_points as find_critical_points
 from jaxcalc.calculus.derivatives import derivative as derivative_of
-from jaxcalc.core.arguments import require_functions
-from jaxcalc.plots.canvas import COLOURS, CURVE, axes_for, legend_below, plain
+from jaxcalc.core.arguments import called_as, numpy_floats, require_functions
+from jaxcalc.plots.canvas import COLOURS, CURVE, axes_for, ends, legend_below, plain, values_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +41,7 @@ class Points(NamedTuple):
     kind: Sequence[str]
 
 
+@called_as("plots.curve(f, lower, upper)")
 def curve(
     f: Callable,
     lower: float,
@@ -88,18 +88,22 @@ def curve(
         ['f(x)', "f'(x)", 'endpoint maximum', 'endpoint minimum', 'maximum', 'minimum']
     """
     require_functions([f], "f", several=False)
-    if np.ndim(lower) or np.ndim(upper):
+    low, high = numpy_floats(lower, "lower"), numpy_floats(upper, "upper")
+    if low.ndim or high.ndim:
         raise ValueError(
             f"lower and upper must be numbers; they have the shapes {np.shape(lower)} and {np.shape(upper)}."
         )
+    lower, upper = float(low), float(high)
     if not lower < upper:
-        raise ValueError(f"lower must be less than upper; they are {lower} and {upper}.")
+        raise ValueError(f"lower must be less than upper; they are {lower:g} and {upper:g}.")
     axes = axes_for(ax)
     points = find_critical_points(f, lower, upper) if critical_points is True else critical_points or None
+    if points is not None and not hasattr(points, "kind"):
+        raise TypeError(f"critical_points is True, or what critical_points returned; it is {critical_points!r}.")
     inner = np.asarray([] if points is None else points.x, float)
     left, right = _finite_ends(lower, upper, inner)
     along = jnp.linspace(left, right, SAMPLES)
-    y = np.asarray(jax.vmap(f)(along), float)
+    y = values_at(f, along)
     slopes = np.asarray(derivative_of(f)(along), float) if derivative else np.zeros(0)
     bottom, top = _visible(np.concatenate([y, slopes]), np.asarray([] if points is None else points.fun, float))
 
@@ -128,7 +132,7 @@ def curve(
 
 def _draw_tangent(axes: "Axes", f: Callable, at: float, name: str) -> None:
     """Draws the tangent in the point and the point."""
-    a = float(at)
+    a = float(numpy_floats(at, "tangent"))
     value, slope = float(f(jnp.asarray(a))), float(derivative_of(f)(a))
     axes.axline((a, value), slope=slope, color=COLOURS[5], linewidth=1.5, label=f"tangent at {a:g}, slope {slope:.4g}")
     axes.plot([a], [value], "o", color=COLOURS[5], markersize=7, markeredgecolor="white", zorder=4)
@@ -136,9 +140,9 @@ def _draw_tangent(axes: "Axes", f: Callable, at: float, name: str) -> None:
 
 def _shade(axes: "Axes", f: Callable, area: tuple[float, float]) -> None:
     """Shades the area between the curve and the horizontal axis, apart above and below the axis."""
-    a, b = sorted(map(float, area))
+    a, b = sorted(ends("area", area))
     x = np.linspace(a, b, SAMPLES)
-    y = np.asarray(jax.vmap(f)(jnp.asarray(x)), float)
+    y = values_at(f, x)
     y = np.where(np.isfinite(y), y, np.nan)
     sides = ((y > 0, COLOURS[4], "area above: positive"), (y < 0, COLOURS[3], "area below: negative"))
     for side, colour, words in sides:

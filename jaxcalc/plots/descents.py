@@ -1,21 +1,32 @@
 """The path of a descent, on the curve of a function or on its contours."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcalc.core.arguments import require_functions
-from jaxcalc.plots.canvas import COLOURS, CURVE, STEP_COLOURS, axes_for, figure_of, plain, rectangle, whole_numbers
+from jaxcalc.core.arguments import called_as, numpy_floats, require_functions
+from jaxcalc.plots.canvas import (
+    COLOURS,
+    CURVE,
+    STEP_COLOURS,
+    axes_for,
+    figure_of,
+    plain,
+    rectangle,
+    values_at,
+    whole_numbers,
+)
 from jaxcalc.plots.planes import contours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@called_as("plots.descent(fun, x)")
 def descent(
     fun: Callable,
     x: ArrayLike,
@@ -53,14 +64,14 @@ def descent(
         'Gradient descent'
     """
     require_functions([fun], several=False)
-    x = jnp.asarray(x, float)
+    x = jnp.asarray(numpy_floats(x, "x"))
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"x must be the points of one path in one variable, shape (steps + 1,); it has {x.shape}.")
-    values = jax.vmap(fun)
+    values = functools.partial(values_at, fun)
     margin = 0.5 * float(jnp.ptp(x)) or 1.0
     lower, upper = interval or (float(x.min()) - margin, float(x.max()) + margin)
     curve = jnp.linspace(lower, upper, 500)
-    heights = np.asarray(values(curve), float)
+    heights = values(curve)
     heights = heights[np.isfinite(heights)]
     space = 0.06 * np.ptp(heights) or 1.0
 
@@ -69,9 +80,9 @@ def descent(
     axes.set_ylim(heights.min() - space, heights.max() + space)
     axes.plot(curve, values(curve), color=CURVE, linewidth=1.8, zorder=1)
     axes.plot(x, values(x), color=COLOURS[5], linewidth=0.9, alpha=0.7, zorder=2)
-    _steps(axes, np.asarray(x), np.asarray(values(x)))
+    _steps(axes, np.asarray(x), values(x))
     if minima is not None:
-        minima = jnp.asarray(minima, float)
+        minima = np.atleast_1d(numpy_floats(minima, "minima"))
         style = {"s": 190, "facecolor": "none", "edgecolor": COLOURS[0], "linewidth": 1.6, "zorder": 4}
         axes.scatter(minima, values(minima), label="minimum", **style)
         axes.legend(frameon=False, loc="upper center")
@@ -79,6 +90,7 @@ def descent(
     return axes
 
 
+@called_as("plots.descent_on_contours(fun, x)")
 def descent_on_contours(
     fun: Callable,
     x: ArrayLike,
@@ -115,7 +127,7 @@ def descent_on_contours(
         '$x_0$'
     """
     require_functions([fun], several=False)
-    x = np.asarray(x, float)
+    x = numpy_floats(x, "x")
     if x.ndim != 2 or x.shape[1] != 2 or not len(x):
         raise ValueError(f"x must be the points of one path in two variables, shape (steps + 1, 2); it has {x.shape}.")
     shown = x[np.isfinite(x).all(axis=1)]
@@ -130,7 +142,7 @@ def descent_on_contours(
     _steps(axes, *x.T, edge="white")
     if minima is not None:
         style = {"marker": "*", "s": 220, "color": "white", "edgecolor": "black", "linewidth": 0.8, "zorder": 4}
-        axes.scatter(*np.atleast_2d(np.asarray(minima, float)).T, label="minimum", **style)
+        axes.scatter(*np.atleast_2d(numpy_floats(minima, "minima")).T, label="minimum", **style)
         axes.legend(loc="upper left", framealpha=0.9)
     axes.set_title(title)
     return axes

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcalc.core.arguments import called_as, numpy_floats
 from jaxcalc.optimize.fitting.result import CurveFitResult
 from jaxcalc.plots.canvas import COLOURS, axes_for, figure_of, plain, with_unit
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 SAMPLES = 300
 
 
+@called_as("plots.fit(fit, xdata, ydata)", 0)
 def fit(
     fit: CurveFitResult,
     xdata: ArrayLike,
@@ -63,7 +65,7 @@ def fit(
         'a = 3.019 ± 0.028, k = 1.008 ± 0.015'
     """
     one = _chosen(fit, index)
-    x, y = (np.asarray(data, float) for data in (xdata, ydata))
+    x, y = numpy_floats(xdata, "xdata"), numpy_floats(ydata, "ydata")
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(
             f"xdata and ydata must be one data set, (m,) both; they have the shapes {x.shape} and {y.shape}. "

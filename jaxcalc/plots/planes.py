@@ -8,8 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcalc.core.arguments import require_functions
-from jaxcalc.plots.canvas import COLOURS, ELSEWHERE, MAP_COLOURS, axes_for, figure_of, legend_below, plain, rectangle
+from jaxcalc.calculus.derivatives import gradient
+from jaxcalc.core.arguments import called_as, numpy_floats, require_functions
+from jaxcalc.plots.canvas import (
+    COLOURS,
+    ELSEWHERE,
+    MAP_COLOURS,
+    axes_for,
+    figure_of,
+    legend_below,
+    plain,
+    rectangle,
+    values_at,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +28,7 @@ if TYPE_CHECKING:
 GRID = 121
 
 
+@called_as("plots.gradient_field(fun, lower, upper)")
 def gradient_field(
     fun: Callable,
     lower: tuple[float, float],
@@ -59,7 +71,7 @@ def gradient_field(
     contours(axes, fun, sides)
     x, y = (np.linspace(*side, arrows + 2)[1:-1] for side in sides)
     places = jnp.stack(jnp.meshgrid(x, y), axis=-1)
-    slopes = np.asarray(jax.vmap(jax.vmap(jax.grad(fun)))(places * 1.0), float)
+    slopes = np.asarray(jax.vmap(jax.vmap(gradient(fun)))(places * 1.0), float)
     size = np.linalg.norm(slopes, axis=-1, keepdims=True)
     slopes = (-1 if downhill else 1) * slopes / (size + (np.nanmedian(size) or 1.0))
     spacing = (sides[0][1] - sides[0][0]) / (arrows + 1)
@@ -78,8 +90,7 @@ def contours(axes: "Axes", fun: Callable, sides: Sequence[tuple[float, float]]) 
     from matplotlib.colors import BoundaryNorm
 
     x, y = (np.linspace(*side, GRID) for side in sides)
-    values = jax.vmap(jax.vmap(fun))(jnp.stack(jnp.meshgrid(x, y), axis=-1) * 1.0)
-    values = np.ma.masked_invalid(np.asarray(values, float))
+    values = np.ma.masked_invalid(values_at(fun, jnp.stack(jnp.meshgrid(x, y), axis=-1) * 1.0, axes=2))
     known = values.compressed()
     # What is only the rounding error of a zero is written as 0.
     levels = np.quantile(known, np.linspace(0, 1, 17)) if known.size else np.zeros(0)
@@ -92,6 +103,7 @@ def contours(axes: "Axes", fun: Callable, sides: Sequence[tuple[float, float]]) 
     axes.set(xlim=sides[0], ylim=sides[1], xlabel="$x_0$", ylabel="$x_1$")
 
 
+@called_as("plots.landscape(along, loss), what loss_landscape returns as its along and loss", 0)
 def landscape(
     along: ArrayLike, loss: ArrayLike, *, title: str = "The loss around the solution", ax: "Axes | None" = None
 ) -> "Axes":
@@ -119,7 +131,7 @@ def landscape(
         >>> jc.plots.landscape(steps, steps[:, None] ** 2 + steps**2).get_ylabel()
         'along another'
     """
-    along, loss = np.asarray(along, float), np.asarray(loss, float)
+    along, loss = numpy_floats(along, "along"), numpy_floats(loss, "loss")
     if along.ndim != 1 or loss.shape not in {along.shape, 2 * along.shape}:
         raise ValueError(
             "along must be the steps, (points,), and loss the costs at them, (points,) or (points, points); "
@@ -147,6 +159,7 @@ def landscape(
     return axes
 
 
+@called_as("plots.basins(labels, lower, upper, minima)", 0)
 def basins(
     labels: ArrayLike,
     lower: tuple[float, float],
@@ -186,7 +199,7 @@ def basins(
         >>> [text.get_text() for text in ax.get_legend().get_texts()]
         ['(-1.000, 0.000) from 2,048', '(1.000, 0.000) from 2,048']
     """
-    labels, minima = np.asarray(labels), np.atleast_2d(np.asarray(minima, float))
+    labels, minima = np.asarray(labels), np.atleast_2d(numpy_floats(minima, "minima"))
     if labels.ndim != 2 or labels.size == 0 or labels.min() < -1 or labels.max() >= len(minima):
         raise ValueError(
             f"labels must be a table of the rows of minima, -1 to {len(minima) - 1}; it has shape {labels.shape}"

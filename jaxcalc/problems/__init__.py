@@ -8,9 +8,7 @@ boxes, whose global minima are known; `CONSTRAINED_PROBLEMS` have constraints, a
 ['quartic', 'himmelblau']
 """
 
-from collections.abc import Callable
-
-from jaxcalc.core.public import public_names
+from jaxcalc.core.public import show_names
 from jaxcalc.problems.constrained import CONSTRAINED_PROBLEMS as CONSTRAINED_PROBLEMS
 from jaxcalc.problems.constrained import ConstrainedProblem as ConstrainedProblem
 from jaxcalc.problems.local import PROBLEMS as PROBLEMS
@@ -47,4 +45,4 @@ from jaxcalc.problems.multimodal import six_hump_camel as six_hump_camel
 from jaxcalc.problems.multimodal import styblinski_tang as styblinski_tang
 from jaxcalc.problems.multimodal import trefethen as trefethen
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)

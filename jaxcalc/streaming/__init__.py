@@ -1,8 +1,6 @@
 """More problems than fit in memory: read in chunks, solved by workers, written to a store that survives them."""
 
-from collections.abc import Callable
-
-from jaxcalc.core.public import public_names
+from jaxcalc.core.public import show_names
 from jaxcalc.streaming import xarray as xarray
 from jaxcalc.streaming.executors import processes as processes
 from jaxcalc.streaming.executors import threads as threads
@@ -10,4 +8,4 @@ from jaxcalc.streaming.store import MemoryStore as MemoryStore
 from jaxcalc.streaming.store import StoreError as StoreError
 from jaxcalc.streaming.store import ZarrStore as ZarrStore
 
-__dir__: Callable[[], list[str]] = public_names(__name__, "xarray")
+show_names(__name__, "xarray")

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcalc._version import __version__
 from jaxcalc.core.arguments import function_name
+from jaxcalc.core.tracing import explained
 from jaxcalc.streaming.problems import Rows
 from jaxcalc.streaming.work import Own
 
@@ -65,7 +66,7 @@ def fingerprint_of_function(fun: Callable, one: Rows, shared: tuple[Any, ...]) -
     floats = jax.tree.map(
         lambda leaf: leaf if np.issubdtype(leaf.dtype, np.floating) else leaf.astype(float), problem[0]
     )
-    closed = jax.make_jaxpr(fun)(floats, *problem[1], *shared)
+    closed = jax.make_jaxpr(explained(fun))(floats, *problem[1], *shared)
     text = _without_addresses(str(closed.jaxpr))
     return hashlib.sha256((text + _fingerprint([np.asarray(const) for const in closed.consts])).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcalc.core.arguments import as_tuple, whole_number
+from jaxcalc.core.arguments import as_tuple, is_list_of_numbers, require_arguments, whole_number
 
 PyTree = Any
 
@@ -150,6 +150,7 @@ def as_problems(given: Any, fun: Callable, count: int | None, own: Sequence[Any]
     if callable(given) and not hasattr(given, "shape"):
         if count is None:
             raise ValueError("count, the number of problems, must be given where problems is a function.")
+        require_arguments("problems", given, "start", "stop")
         return Maker(given, whole_number("count", count), tuple(own))
     if (names := _names(given)) is not None:
         rows = _of_mapping(given, names, fun)
@@ -158,7 +159,7 @@ def as_problems(given: Any, fun: Callable, count: int | None, own: Sequence[Any]
         rows = Rows(x0, as_tuple(others[0]) if len(others) == 1 else tuple(others))
     else:
         rows = Rows(given, ())
-    rows = rows._replace(own=tuple(own))
+    rows = jax.tree.map(_as_array, rows, is_leaf=is_list_of_numbers)._replace(own=tuple(own))
     leaves = jax.tree_util.tree_leaves_with_path((rows.x0, rows.args))
     for path, leaf in leaves:
         if not hasattr(leaf, "__getitem__") or _length(leaf) is None or isinstance(leaf, str | bytes):
@@ -177,6 +178,16 @@ def as_problems(given: Any, fun: Callable, count: int | None, own: Sequence[Any]
     return Table(rows, total)
 
 
+def _as_array(leaf: Any) -> Any:
+    """Returns a list of numbers, nested or not, as an array, and anything else as it is."""
+    if not is_list_of_numbers(leaf):
+        return leaf
+    try:
+        return np.asarray(leaf)
+    except ValueError:
+        raise ValueError("problems holds a list with rows of different lengths, which is no array.") from None
+
+
 def is_per_problem(leaf: Any, dimensions: int, count: int) -> bool:
     """Returns whether an option is an array with a leading problem axis: so many dimensions, the first of size N."""
     shape = getattr(leaf, "shape", None)
@@ -188,7 +199,10 @@ def sliced(leaf: Any, start: int, stop: int) -> np.ndarray:
     part = (leaf.iloc if hasattr(leaf, "iloc") else leaf)[start:stop]
     array = np.array(part)
     # Columns of lists, as pandas and Arrow have them, are arrays of objects.
-    return np.stack([np.asarray(entry) for entry in array]) if array.dtype == object and len(array) else array
+    array = np.stack([np.asarray(entry) for entry in array]) if array.dtype == object and len(array) else array
+    if array.dtype.kind in "OSU":
+        raise TypeError(f"problems hold an array of dtype {array.dtype}, not of numbers.")
+    return array
 
 
 def _length(leaf: Any) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcalc.core.arguments import called_as
 from jaxcalc.engine.status import Status, is_success
 from jaxcalc.streaming.store import FAILED, UNWRITTEN, WRITTEN, Store, ZarrStore
 from jaxcalc.streaming.work import names_of
@@ -125,6 +126,7 @@ class StreamResults:
         return "\n".join(lines)
 
 
+@called_as("open_results(path)", 0)
 def open_results(path: str | os.PathLike[str]) -> StreamResults:
     """Opens the results that `minimize_stream` or `least_squares_stream` has written, while it runs or afterwards.
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from jaxcalc.core.arguments import require_functions
+from jaxcalc.core.arguments import arrays, called_as
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.family.scalar import Scalar
+from jaxcalc.optimize.fitting.data import require_model
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.streaming.fits import curve_fit_rows, least_squares_rows
 from jaxcalc.streaming.results import StreamResults
@@ -33,6 +34,7 @@ CURVE = Kind(
 )
 
 
+@called_as("minimize_stream(fun, problems, store)")
 def minimize_stream(
     fun: Callable,
     problems: Any,
@@ -130,6 +132,7 @@ def minimize_stream(
     return stream(MINIMIZE, fun, problems, store, shared, method, options, run)
 
 
+@called_as("least_squares_stream(fun, problems, store)")
 def least_squares_stream(
     fun: Callable,
     problems: Any,
@@ -226,6 +229,7 @@ def least_squares_stream(
     return stream(LEAST_SQUARES, fun, problems, store, shared, method, options, run)
 
 
+@called_as("curve_fit_stream(model, (p0, ydata), store, xdata=xdata)")
 def curve_fit_stream(
     model: Callable,
     problems: Any,
@@ -316,11 +320,13 @@ def curve_fit_stream(
 
     Source: J. Moré (1978) for the method; the stream is this library's.
     """
-    require_functions([model], "model", several=False)
-    if hasattr(problems, "shape"):
+    require_model(model)
+    given = f"one array of shape {problems.shape}" if hasattr(problems, "shape") else f"a {type(problems).__name__}"
+    given += f" of length {len(problems)}" if isinstance(problems, tuple) else ""
+    if hasattr(problems, "shape") or isinstance(problems, list) or (isinstance(problems, tuple) and len(problems) != 2):
         raise TypeError(
             "problems must be (p0, ydata), the starts (N, n) and the data (N, m), in the forms of minimize_stream; it "
-            f"is one array of shape {problems.shape}. One start for all is numpy.broadcast_to(p0, (N, n))."
+            f"is {given}. One start for all is numpy.broadcast_to(p0, (N, n))."
         )
     shapes = [part.shape for part in problems if hasattr(part, "shape")] if isinstance(problems, tuple) else []
     if len(shapes) == 2 and shapes[0][:1] != shapes[1][:1]:
@@ -328,6 +334,7 @@ def curve_fit_stream(
             "problems must be (p0, ydata), the starts (N, n) and the data (N, m) of equally many fits; they have the "
             f"shapes {shapes[0]} and {shapes[1]}. One start for all is numpy.broadcast_to(p0, (N, n))."
         )
+    arrays("xdata", xdata)
     options = {"sigma": sigma, "absolute_sigma": absolute_sigma, "bounds": bounds, "loss": loss, "f_scale": f_scale}
     options |= {"mask": mask, "nan_policy": nan_policy, "scale": scale, "gtol": gtol, "ftol": ftol, "xtol": xtol}
     options |= {"maxiter": maxiter, "maxfev": maxfev, "lanes": lanes}

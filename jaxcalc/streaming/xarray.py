@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcalc.core.arguments import require_functions
-from jaxcalc.core.public import public_names
+from jaxcalc.core.arguments import called_as, require_functions
+from jaxcalc.core.public import show_names
 from jaxcalc.engine.status import Status
+from jaxcalc.optimize.fitting.data import require_model
 from jaxcalc.optimize.minimize import minimize_many
 from jaxcalc.streaming.fits import least_squares_rows
 from jaxcalc.streaming.problems import Rows
@@ -31,11 +32,12 @@ MOST, FEWEST = 2**14, 2**8
 MISSING = 'jaxcalc.xarray needs xarray: pip install "jaxcalc[xarray]"'
 SECONDS_OF_A_DAY = np.timedelta64(1, "D") / np.timedelta64(1, "s")
 
-__dir__: Callable[[], list[str]] = public_names(__name__)
+show_names(__name__)
 
 _residuals: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
+@called_as("xarray.curve_fit(da, dim, model, p0)", 0)
 def curve_fit(
     da: "xarray.DataArray",
     dim: Hashable,
@@ -81,7 +83,7 @@ def curve_fit(
     Source: J. Moré (1978) for the method; S. Hoyer and J. Hamman (2017) for labelled arrays.
     """
     xr = _xarray()
-    require_functions([model], "model", several=False)
+    require_model(model)
     da = _with_whole(da, [dim])
     names = _names(model)
     start = _start(p0, names)
@@ -108,6 +110,7 @@ def curve_fit(
     return xr.Dataset(fields).assign_coords(param=names, param_i=names, param_j=names)
 
 
+@called_as("xarray.minimize(da, dim, fun, x0)", 0)
 def minimize(
     da: "xarray.DataArray",
     dim: Hashable | Sequence[Hashable],

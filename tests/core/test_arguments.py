@@ -1,5 +1,7 @@
 """The checks of arguments that every domain makes: what they accept, and what they say about the rest."""
 
+import inspect
+import operator
 from typing import Any
 
 import jax
@@ -55,6 +57,78 @@ def test_every_door_takes_numpy_s_numbers_and_no_truth_values(call):
     call(np.int64(2))
     with pytest.raises(TypeError, match=r"True of type bool"):
         call(any_value(True))
+
+
+def functions_of_users():
+    """Every function of the package's front and of its pictures."""
+    for module in (jc, jc.plots, jc.rules):
+        for name in dir(module):
+            if inspect.isfunction(getattr(module, name)):
+                yield pytest.param(getattr(module, name), id=name)
+
+
+@pytest.mark.parametrize("function", list(functions_of_users()))
+def test_a_call_without_arguments_is_told_how_to_write_it(function):
+    with pytest.raises(TypeError, match=rf"Write .*{function.__name__}\("):
+        function()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: any_value(jc.gradient)(square, 1.0), r"2 were given. Write gradient\(f\)\(x\)\."),
+        (
+            lambda: any_value(jc.derivative)(square, 1.0, 2),
+            r"derivative\(f\)\(x\), or derivative\(f, order\)\(x\)",
+        ),
+        (
+            lambda: jc.derivative(square, any_value(1.0)),
+            r"float. The point comes later: derivative\(f, order",
+        ),
+        (
+            lambda: any_value(jc.gradient(square))(1.0, 2.0),
+            r"gradient\(f\)\(x\): x is one array or pytree; of sev",
+        ),
+        (lambda: jc.jacobian(lambda x, y: x * y)(1.0), r"Fix what else <lambda> takes, lambda x: <lambda>\(x, ...\)"),
+        (
+            lambda: jc.integrate(square, 0.0, 1.0, 1e-6),
+            "leave args out: tolerances and other options are given",
+        ),
+        (lambda: jc.integrate(square, 0.0, 1.0, epsrel=any_value("a")), "epsrel must be a real number.*it is 'a'"),
+        (lambda: jc.integrate(square, 0.0, 1.0, "a"), r"args\[0\] is 'a', not a number"),
+        (lambda: jc.integrate(lambda x: "a", 0.0, 1.0), "f must return numbers and arrays alone; it returned 'a'"),
+        (
+            lambda: jc.minimize(any_value(lambda x: {1, 2}), 1.0),
+            "fun must return numbers and arrays alone; it .* a set",
+        ),
+        (
+            lambda: jc.minimize(square, np.array([1.0, 2.0], object)),
+            r"dtype object, not of numbers; .astype\(float\)",
+        ),
+        (lambda: jc.minimize(lambda x, p: x * p, 1.0, {"p": 1.0}), "argument 2 is a dict, which is no array"),
+        (lambda: jc.minimize(lambda x, p: x * p, 1.0, (None,)), "argument 2 is None, which is no array"),
+        (lambda: jc.partial_derivative(lambda x, y: x * y, 0)(1.0, "a"), "argument 1 is 'a', not a number"),
+    ],
+)
+def test_what_users_of_other_libraries_write(call, says):
+    with pytest.raises(TypeError, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("models.gausian", "jaxcalc.models has no 'gausian'. Did you mean 'gaussian_.d' or 'gaussian_.d'?"),
+        ("models.nothing", r"jaxcalc.models has no 'nothing'. dir\(jaxcalc.models\) lists its names."),
+        ("minimise", "jaxcalc has no 'minimise'. Did you mean 'minimize' or"),
+        ("streaming.Store", "Did you mean .*'MemoryStore'"),
+        ("rules.quotiont", "Did you mean 'quotient'"),
+    ],
+)
+def test_a_name_that_is_not_there(name, says):
+    with pytest.raises(AttributeError, match=says):
+        operator.attrgetter(name)(jc)
+    assert not hasattr(jc.models, "__wrapped__")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Results at the prompt: a field by name, a problem by number, short texts, tables, and what they say under `jit`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,3 +149,22 @@ def test_a_result_knows_the_names_of_its_fields():
     assert "message" in found
     assert "hess_inv" not in found
     assert 0 not in found
+
+
+def test_a_problem_that_stalls_in_single_precision_is_told_of_double():
+    single, double = (
+        jc.OptimizeResult(x=x, fun=x[0], jac=x, status=jnp.array(1), nit=jnp.array(1), nfev=jnp.array(1))
+        for x in (jnp.zeros(2, jnp.float32), jnp.zeros(2, jnp.float64))
+    )
+    assert "jax_enable_x64" in single.message
+    assert "jax_enable_x64" not in double.message
+
+
+def test_lists_are_indices_of_problems():
+    batch = jc.minimize_many(lambda x, c: (x - c) ** 2, jnp.zeros(3), jnp.arange(3.0))
+    np.testing.assert_allclose(batch[[2, 0]].x, [2.0, 0.0], atol=1e-6)
+    assert len(batch[[]]) == 0
+    wrong: list[Any] = [("x", "fun"), 1.5, [0.5]]
+    for key in wrong:
+        with pytest.raises(TypeError, match="an index, a slice, a mask or indices, not by"):
+            batch[key]

@@ -128,3 +128,27 @@ def test_the_mode_is_read_off_the_trace():
     assert mode_of(lambda x: jax.nn.relu(x), CURVATURE) is Forward  # custom_jvp
     assert mode_of(inside_of_branches, CURVATURE, True) is Reverse
     assert mode_of(lambda x: jax.lax.scan(lambda c, _: (square(c), None), x, length=2)[0], CURVATURE) is Reverse
+
+
+@jax.custom_vjp
+def sine(x):
+    return jnp.sin(x)
+
+
+@jax.custom_vjp
+def cosine(x):
+    return jnp.cos(x)
+
+
+sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, cotangent: (cosine(x) * cotangent,))
+cosine.defvjp(lambda x: (jnp.cos(x), x), lambda x, cotangent: (-sine(x) * cotangent,))
+
+
+def test_what_forward_mode_over_a_solution_is_told():
+    """The derivative of `sine` holds a function that has reverse mode alone, as that of `odeint` does."""
+
+    def lowest(c):
+        return jc.minimize(lambda x, c: square(x - c) + sine(x), 0.5, (c,)).fun
+
+    with pytest.raises(TypeError, match=r"its reverse mode .*, and so does .* take jaxcalc.hessian, or jax.jacrev of"):
+        jax.hessian(lowest)(1.3)

@@ -144,7 +144,7 @@ def test_what_cannot_be_is_refused():
     params = NET.init(jax.random.key(0))
     wrong = [
         ({"dimensions": 3}, "dimensions must be 1 or 2"),
-        ({"span": 0.0}, "span must be positive"),
+        ({"span": 0.0}, "span must be one number above 0"),
         ({"points": 1}, "points must be a whole number of at least 2"),
     ]
     for options, message in wrong:

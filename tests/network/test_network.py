@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused():
         network.cross_entropy(jnp.zeros((5, 4)), jnp.zeros((5, 1), int))
     with pytest.raises(ValueError, match=r"outputs have shape \(5, 1\), but targets \(5,\)"):
         network.mean_squared_error(jnp.zeros((5, 1)), jnp.zeros(5))
-    with pytest.raises(ValueError, match="l2 must be at least 0"):
+    with pytest.raises(ValueError, match="l2 must be one number of at least 0"):
         network.supervised(network.mlp([1, 1]).apply, network.mean_squared_error, -1.0)
 
 

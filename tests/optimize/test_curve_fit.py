@@ -324,3 +324,10 @@ def test_coverage():
     lower, upper = jc.curve_fit(decay, T, y, TRUTH[0]).confidence_interval()
     share = np.mean((lower <= TRUTH[0]) & (TRUTH[0] <= upper), axis=0)
     np.testing.assert_allclose(share, 0.95, atol=0.006)
+
+
+def test_names_of_other_libraries_fits():
+    fit = jc.curve_fit(decay, T, DATA[0], START)
+    for name, says in (("params", "the parameters are popt"), ("perr", "are stderr"), ("nfev", "result.nfev holds it")):
+        with pytest.raises(AttributeError, match=rf"a fit has no {name!r}; it has popt, .* {says}"):
+            getattr(fit, name)

@@ -154,7 +154,7 @@ def test_completion_shows_public_names_only(part):
 
 
 def test_completion_leaves_out_what_is_not_for_users():
-    assert {"jax", "np", "Any", "pictures", "costs", "public_names"}.isdisjoint(dir(jaxcalc.network))
+    assert {"jax", "np", "Any", "pictures", "costs", "show_names"}.isdisjoint(dir(jaxcalc.network))
     assert dir(jaxcalc.rules) == ["chain", "power", "product", "quotient"]
     assert dir(jaxcalc.xarray) == ["curve_fit", "minimize"]
     assert dir(jaxcalc.streaming) == ["MemoryStore", "StoreError", "ZarrStore", "processes", "threads", "xarray"]

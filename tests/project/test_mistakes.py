@@ -101,23 +101,25 @@ TypeError: f must be a function; it is a float.
 >>> jc.derivative(square, order=-1)
 ValueError: order must be a non-negative int, such as 1, but is -1.
 >>> jc.derivative(square, order=1.5)
-TypeError: order must be a non-negative int, such as 1, but is 1.5 of type float.
+TypeError: order must be a non-negative int, such as 1, but is 1.5 of type float. The point comes later: derivative(f, order)(x).
 >>> jc.derivative(square)('1')
 TypeError: x must be a real number or an array of real numbers; it is '1'.
 >>> jc.derivative(lambda x: jnp.stack([x, x]))(1.0)
 TypeError: <lambda> returned an array of shape (2,) and dtype float64, but must return a real scalar; reduce an array, for example with jnp.sum, or use jacobian for several numbers
+>>> jc.derivative(square, 1.0)
+TypeError: order must be a non-negative int, such as 1, but is 1.0 of type float. The point comes later: derivative(f, order)(x).
 
 ## partial_derivative
 >>> jc.partial_derivative(3.0, 0)
 TypeError: f must be a function; it is a float.
 >>> jc.partial_derivative(product, 'x')
-TypeError: argnum must be a non-negative int, such as 1, but is 'x' of type str.
+TypeError: argnum must be a non-negative int, such as 1, but is 'x' of type str. The point comes later: partial_derivative(f, argnum)(*xs).
 >>> jc.partial_derivative(product, 2)(1.0, 2.0)
 ValueError: argnum is 2, but there are only 2 arguments; they are counted from 0
 >>> jc.partial_derivative(product, 0)(1.0)
-TypeError: product() missing 1 required positional argument: 'y'. It was called with 1 argument. What product takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: product(x, ...).
+TypeError: product() missing 1 required positional argument: 'y'. It was called with 1 argument. Fix what else product takes, lambda x: product(x, ...), or give partial_derivative(product, argnum) all of it.
 >>> jc.partial_derivative(product, 0)(1.0, '2')
-TypeError: Value '2' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+TypeError: argument 1 is '2', not a number or an array.
 
 ## gradient
 >>> jc.gradient(3.0)
@@ -130,12 +132,16 @@ TypeError: x must be a real number or an array of real numbers; it is 'x'.
 TypeError: x has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
 >>> jc.gradient(sine)(1.0)
 TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+>>> jc.gradient(square, 1.0)
+TypeError: gradient() takes 1 positional argument but 2 were given. Write gradient(f)(x).
+>>> jc.gradient(product)(1.0, 2.0)
+TypeError: gradient() takes 1 positional argument but 2 were given. Write gradient(f)(x): x is one array or pytree; of several arguments there is partial_derivative(f, argnum)(*xs).
 
 ## directional_derivative
 >>> jc.directional_derivative(3.0)
 TypeError: f must be a function; it is a float.
 >>> jc.directional_derivative(total)(x3)
-TypeError: directional_derivative.<locals>.rate() missing 1 required positional argument: 'v'
+TypeError: directional_derivative() missing 1 required positional argument: 'v'. Write directional_derivative(f)(x, v): x is one array or pytree; of several arguments there is partial_derivative(f, argnum)(*xs).
 >>> jc.directional_derivative(total)(x3, x2)
 ValueError: v has shape (2,), but must have that of x, (3,); give v one entry per entry of x, for example with jnp.broadcast_to
 >>> jc.directional_derivative(total)(x3, 'v')
@@ -154,6 +160,8 @@ TypeError: x must be a real number, an array or a pytree of arrays; it is None.
 TypeError: x must be a real number or an array of real numbers; it is 'x'.
 >>> jc.jacobian(sine)(1.0)
 TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+>>> jc.jacobian(product)(1.0)
+TypeError: product() missing 1 required positional argument: 'y'. It was called with 1 argument. Fix what else product takes, lambda x: product(x, ...), or give partial_derivative(product, argnum) all of it.
 
 ## hessian
 >>> jc.hessian(3.0)
@@ -171,7 +179,7 @@ TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math
 >>> jc.hessian_vector_product(3.0)
 TypeError: f must be a function; it is a float.
 >>> jc.hessian_vector_product(total)(x3)
-TypeError: hessian_vector_product.<locals>.product() missing 1 required positional argument: 'v'
+TypeError: hessian_vector_product() missing 1 required positional argument: 'v'. Write hessian_vector_product(f)(x, v): x is one array or pytree; of several arguments there is partial_derivative(f, argnum)(*xs).
 >>> jc.hessian_vector_product(total)(x3, x2)
 ValueError: v has shape (2,), but must have that of x, (3,); give v one entry per entry of x, for example with jnp.broadcast_to
 >>> jc.hessian_vector_product(lambda x: x)(x3, x3)
@@ -260,6 +268,8 @@ TypeError: integrate() got an unexpected keyword argument 'rtol': write epsrel=.
 TypeError: integrate() missing 1 required positional argument: 'b'. Write integrate(f, a, b); keywords may follow.
 >>> jc.integrate(0.0, 1.0, square)
 TypeError: f is a float: the function comes first, integrate(f, a, b).
+>>> jc.integrate(square, 0.0, 1.0, 1e-6)
+TypeError: square() takes 1 positional argument but 2 were given. It was called with 2 arguments. What square takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: square(x, ...). Where square takes x alone, leave args out: tolerances and other options are given by name.
 
 ## integrate_box
 >>> jc.integrate_box(3.0, [0.0, 0.0], [1.0, 1.0])
@@ -305,7 +315,7 @@ TypeError: <lambda> returned an array of shape (2,) and dtype float64, but must 
 >>> jc.critical_points(square, bounds=(0.0, 1.0))
 TypeError: critical_points() got an unexpected keyword argument 'bounds': lower and upper are two arguments.
 >>> jc.critical_points(square, (0.0, 1.0))
-TypeError: critical_points() missing 1 required positional argument: 'upper'. Write critical_points(f, lower, upper); keywords may follow.
+TypeError: critical_points() missing 1 required positional argument: 'upper'. Write critical_points(f, lower, upper).
 
 ## certify
 >>> jc.certify(3.0, x2)
@@ -313,7 +323,7 @@ TypeError: fun must be a function, or a list of functions; it is a float.
 >>> jc.certify(lambda x: x, x2)
 TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
 >>> jc.certify(total, 'x')
-TypeError: x is a str, not a number or an array: Value 'x' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+TypeError: x is 'x', not a number or an array.
 >>> jc.certify(total, x2, bounds=[(0, 1), (0, 1)])
 TypeError: bounds is [(0, 1), (0, 1)], which may be two pairs (low, high) or the two sides (lower, upper). For pairs, as in SciPy, write bounds=(numpy.array([0, 0]), numpy.array([1, 1])); for sides bounds=(numpy.array([0, 1]), numpy.array([0, 1])).
 >>> jc.certify(rosenbrock, x2)
@@ -339,7 +349,7 @@ TypeError: options['disp'] is SciPy's: print the result, or its message.
 >>> jc.minimize(total, x2, gtol=-1.0)
 ValueError: gtol must be at least 0; it is -1.0.
 >>> jc.minimize(total, ['a', 'b'])
-TypeError: x0[0] is a str, not a number or an array: Value 'a' with dtype <U1 is not a valid JAX array type. Only arrays of numeric types are supported by JAX.
+TypeError: x0[0] is 'a', not a number or an array.
 >>> jc.minimize(total, x2, jac=total)
 TypeError: jac is SciPy's: jaxcalc differentiates fun by itself: leave jac out. For a derivative of your own give fun one by jax.custom_vjp or jax.custom_jvp.
 >>> jc.minimize(lambda x: float(x[0]), x2)
@@ -367,7 +377,7 @@ TypeError: minimize() got an unexpected keyword argument 'certify': write jaxcal
 >>> jc.minimize(total, x2, n_jobs=4)
 TypeError: minimize() got an unexpected keyword argument 'n_jobs': lanes= says how many problems are stepped side by side, devices= on which devices.
 >>> jc.minimize(total, x2, x2)
-TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out; args is the third argument.
+TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out: tolerances and other options are given by name.
 
 ## minimize_many
 >>> jc.minimize_many(total, 1.0)
@@ -410,6 +420,8 @@ TypeError: fun is a ndarray: the function comes first, least_squares(fun, x0).
 TypeError: least_squares() got an unexpected keyword argument 'tol': ftol= is about the cost, xtol= about x, gtol= about the gradient; the defaults suit most data.
 >>> jc.least_squares(misfit, p0=x2)
 TypeError: least_squares() missing 1 required positional argument: 'x0'. Write least_squares(fun, x0); keywords may follow.
+>>> jc.least_squares(misfit, x2, loss='huber', f_scale='a')
+TypeError: f_scale must be a real number or an array of real numbers; it is 'a'.
 
 ## least_squares_many
 >>> jc.least_squares_many(misfit, 1.0)
@@ -446,6 +458,20 @@ TypeError: curve_fit() got an unexpected keyword argument 'x0': the start is the
 TypeError: curve_fit() got an unexpected keyword argument 'yerr': write sigma=, the standard errors of the data.
 >>> jc.curve_fit(lambda x, p: p[0] + p[1] * x, t, t, [1.0, 1.0])
 ValueError: <lambda> has 1 parameter, p, but p0 has shape (2,): it must have shape (1,). A model is called as model(x, *p), x first; for a vector p write lambda x, *p: model(x, p).
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], mask=np.zeros(8, bool))
+ValueError: there are 0 points that count, which cannot determine 2 parameters: give more data, or fix parameters by bounds with lower = upper.
+>>> jc.curve_fit(line, t, t, [1.0, 1.0], mask='x')
+ValueError: mask must be booleans in the shape of ydata or of one fit's, (8,), True for points that count; it has dtype <U1 and shape ().
+>>> jc.curve_fit('gaussian_1d', t, t)
+TypeError: model must be a function; it is 'gaussian_1d': ready curves are functions too, such as jaxcalc.models.gaussian_1d, without quotes.
+>>> jc.curve_fit(lambda x: x, t, t, [1.0])
+TypeError: <lambda> has no parameters to fit: a model is called as model(x, *p), x first, with a number for each parameter.
+>>> jc.curve_fit(line, t, t, [1j, 1.0])
+TypeError: p0 has dtype complex128, but must be real; write the function in terms of the real and the imaginary part, two real arguments
+>>> jc.curve_fit(line, None, t, [1.0, 1.0])
+TypeError: line, at FILE:LINE: argument 1 is None, which is no array. Give an array, or numbers one by one.
+>>> jc.curve_fit(line, t, None, [1.0, 1.0])
+TypeError: ydata must be an array of numbers; it is a NoneType.
 
 ## l1
 >>> jc.minimize(total, x2, terms=0.1)
@@ -470,6 +496,8 @@ TypeError: fun must be a function; it is a float.
 TypeError: fun must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. Reduce a vector with jnp.sum or jnp.mean, a complex number with jnp.real or jnp.abs. (fun is written for one problem; the problem axis is not part of its x.)
 >>> jc.standard_errors(found, total, scores=3.0)
 ValueError: scores must hold one gradient of length 2 for each observation, (m, 2), or be a function that returns the m terms of fun; for each problem they have shape ().
+>>> jc.standard_errors(found, total, scores='a')
+TypeError: scores is 'a', not a number or an array.
 
 ## bootstrap
 >>> jc.bootstrap(3.0)
@@ -486,6 +514,12 @@ ValueError: level is a probability between 0 and 1, such as 0.95; it is 95.
 ValueError: method must be 'bca' or 'percentile'; it is 'bcd'.
 >>> jc.bootstrap(total, x2, (t,), resampling='cases')
 ValueError: resampling must be 'case' or 'residual'; it is 'cases'.
+>>> jc.bootstrap(found)
+TypeError: fit is what curve_fit returned, or a function fun(x, weights, *shared); it is a OptimizeResult. The function is not in it: write bootstrap(fun, result.x, shared).
+>>> jc.bootstrap(total, x2, (t,), seed='a')
+TypeError: seed must be a non-negative int, such as 1, but is 'a' of type str.
+>>> jc.bootstrap(total, x2, (t,), level='a')
+ValueError: level is a probability between 0 and 1, such as 0.95; it is 'a'.
 
 ## gradient_descent
 >>> jc.gradient_descent(3.0, x2, 0.1, 5)
@@ -501,11 +535,11 @@ TypeError: steps must be a non-negative int, such as 1, but is 5.5 of type float
 >>> jc.gradient_descent(total, x2, lr=0.1, steps=3)
 TypeError: gradient_descent() got an unexpected keyword argument 'lr': write learning_rate=.
 >>> jc.gradient_descent(total, x2, 0.1)
-TypeError: gradient_descent() missing 1 required positional argument: 'steps'. Write gradient_descent(fun, x0, learning_rate, steps); keywords may follow.
+TypeError: gradient_descent() missing 1 required positional argument: 'steps'. Write gradient_descent(fun, x0, learning_rate, steps).
 
 ## multistart
 >>> jc.multistart(total, (0.0, 1.0), starts='many')
-ValueError: starts is a number of points, 'auto', or the starts as an array; it is 'many'.
+ValueError: starts is a number of points, a whole number such as 1024, or 'auto', or the starts themselves, an array (N, ...) with a row for each; it is 'many'.
 >>> jc.multistart(total, (0.0, 1.0), canonical=3)
 TypeError: canonical must be a function; it is a int.
 >>> jc.multistart(total, (0.0, 1.0), many=3)
@@ -519,7 +553,7 @@ ValueError: the box is infinite, from [0. 0.] to [ 1. inf]: starts cannot be spr
 >>> jc.multistart(total, [(0, 1), (0, 1), (0, 1)])
 TypeError: bounds is a pair (lower, upper) or a scipy.optimize.Bounds, not a list of length 3. For pairs (low, high), one for each variable, write bounds=(numpy.array([0, 0, 0]), numpy.array([1, 1, 1])).
 >>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=10.5)
-TypeError: starts is a number of points, a whole number such as 1024, or the starts as an array; it is 10.5.
+TypeError: starts is a number of points, a whole number such as 1024, or 'auto', or the starts themselves, an array (N, ...) with a row for each; it is 10.5.
 >>> jc.multistart(total, ([0.0, 0.0], [1.0, 1.0]), starts=0)
 ValueError: starts must be a whole number of at least 1, but is 0.
 >>> jc.multistart(total, (-x2, x2), n_starts=64)
@@ -527,9 +561,17 @@ TypeError: multistart() got an unexpected keyword argument 'n_starts': write sta
 >>> jc.multistart(total, (-x2, x2), seed=x2)
 TypeError: seed is a whole number, such as 0; it is a ndarray. Nothing is drawn by jax.random.
 >>> jc.multistart(total, (-x2, x2), 64)
-TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out; args is the third argument.
+TypeError: total() takes 1 positional argument but 2 were given. It was called with 2 arguments. What total takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: total(x, ...). Where total takes x alone, leave args out: tolerances and other options are given by name.
 >>> jc.multistart((-x2, x2), total)
 TypeError: fun is a tuple: the function comes first, multistart(fun, (lower, upper)).
+>>> jc.multistart(total, (-x2, x2), starts=np.ones((4, 3)))
+ValueError: bounds[0] has shape (2,) and dtype float64; it must be real and broadcast against x, which has shape (3,). Here x is a row of starts, which have the shape (4, 3).
+>>> jc.multistart(total, (-x2, x2), starts=np.ones((0, 2)))
+ValueError: starts is a number of points, a whole number such as 1024, or 'auto', or the starts themselves, an array (N, ...) with a row for each; it is array([], shape=(0, 2), dtype=float64).
+>>> jc.multistart(total, (-x2, x2), seed=-1)
+ValueError: seed must be a non-negative int, such as 1, but is -1.
+>>> jc.multistart(total, (['a', 'b'], [1, 1]))
+TypeError: x0 (bounds) is an array of dtype <U1, not of numbers; .astype(float) makes numbers of what stands for them.
 
 ## all_critical_points
 >>> jc.all_critical_points(3.0, ([0.0], [1.0]))
@@ -554,6 +596,16 @@ ValueError: count, the number of problems, must be given where problems is a fun
 TypeError: store is a path, a ZarrStore or a MemoryStore, not a int.
 >>> jc.minimize_stream(total, table, memory(), executor='process')
 ValueError: executor is 'threads' or 'processes' or an Executor; it is 'process'.
+>>> jc.minimize_stream(total, table)
+TypeError: minimize_stream() missing 1 required positional argument: 'store'. Write minimize_stream(fun, problems, store); keywords may follow.
+>>> jc.minimize_stream(total, [[1.0, 2.0], [3.0]], memory())
+ValueError: problems holds a list with rows of different lengths, which is no array.
+>>> jc.minimize_stream(total, np.array([['a', 'b']]), memory())
+TypeError: problems hold an array of dtype <U1, not of numbers.
+>>> jc.minimize_stream(total, lambda start: table, memory(), count=4)
+TypeError: problems is called as problems(start, stop), but <lambda>(start) is not: too many positional arguments.
+>>> jc.minimize_stream(rosenbrock, table, memory())
+TypeError: rosenbrock() missing 1 required positional argument: 'b'. It was called with 1 argument. What rosenbrock takes after its first argument goes into args=(...), and what many problems have in common into shared=(...); where there is no args, fix it: lambda x: rosenbrock(x, ...).
 
 ## least_squares_stream
 >>> jc.least_squares_stream(3.0, table, memory())
@@ -578,6 +630,12 @@ ValueError: problems must be (p0, ydata), the starts (N, n) and the data (N, m) 
 ValueError: model must return one value for each point: ydata has 8 points for each fit, but line(xdata, *p) returned an array of shape (3,).
 >>> jc.curve_fit_stream(line, (table, rows), memory(), xdata=t, rerun='all')
 ValueError: rerun must be 'failures'; it is 'all'.
+>>> jc.curve_fit_stream(line, (table, rows), memory())
+TypeError: curve_fit_stream() missing 1 required keyword-only argument: 'xdata'. Write curve_fit_stream(model, (p0, ydata), store, xdata=xdata); keywords may follow.
+>>> jc.curve_fit_stream(line, [table, rows], memory(), xdata=t)
+TypeError: problems must be (p0, ydata), the starts (N, n) and the data (N, m), in the forms of minimize_stream; it is a list. One start for all is numpy.broadcast_to(p0, (N, n)).
+>>> jc.curve_fit_stream(line, (table, rows), memory(), xdata='a')
+TypeError: xdata is 'a', not a number or an array.
 
 ## open_results
 >>> jc.open_results('no/such/store')
@@ -622,6 +680,8 @@ TypeError: cost is called as cost(params, batch), but <lambda>(p) is not: too ma
 TypeError: init is called as init(key), but <lambda>() is not: too many positional arguments.
 >>> jc.compare_optimizers(lambda p, data: p[0] - data, init, t, {'sgd': jc.sgd}, **study)
 TypeError: cost must return one real number, an array of shape (); it returned an array of shape (8,) and dtype float64. Reduce over the samples of the batch with jnp.mean.
+>>> jc.compare_optimizers(cost, init, t, {'adam': 'adam'}, **study)
+ValueError: an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself, or the name of a method, 'bfgs', 'conjugate_gradient', 'gradient_descent', 'lbfgs', 'momentum', 'steepest_descent', 'trust_ncg', 'trust_region'; it is 'adam'. Write optax.adam for 'adam'.
 
 ## learning_rate_range_test
 >>> jc.learning_rate_range_test(3.0, init, t, jc.sgd, batch_size=2)
@@ -634,6 +694,10 @@ ValueError: batch_size must be a whole number of at least 1, but is 0.
 ValueError: steps must be a whole number of at least 2, but is 1.
 >>> jc.learning_rate_range_test(cost, init, t, jc.sgd, batch_size=2, lowest=1.0, highest=0.1)
 ValueError: the learning rates must be 0 < lowest < highest; they are 1.0 and 0.1.
+>>> jc.learning_rate_range_test(cost, init, t, 'sgd', batch_size=2)
+ValueError: an optimizer is a function learning_rate -> GradientTransformation, such as optax.adam itself; it is 'sgd'. Write optax.sgd for 'sgd'.
+>>> jc.learning_rate_range_test(cost, init, t, jc.sgd, batch_size=2, lowest='a')
+TypeError: lowest must be one number above 0; it is 'a'.
 
 ## loss_landscape
 >>> jc.loss_landscape(3.0, x2, t)
@@ -645,7 +709,11 @@ ValueError: points must be a whole number of at least 2, but is 1.
 >>> jc.loss_landscape(cost, x2, t)
 ValueError: params has no filters: none of its arrays has two dimensions or more. A direction is scaled by the lengths of filters, which are rows of matrices: give a vector of weights as weights[None].
 >>> jc.loss_landscape(cost, table, t, span=-1.0)
-ValueError: span must be positive; it is -1.0.
+ValueError: span must be one number above 0; it is -1.0.
+>>> jc.loss_landscape(lambda p, data: p, table, t)
+TypeError: cost must return one real number, an array of shape (); it returned an array of shape (4, 2) and dtype float64.
+>>> jc.loss_landscape(cost, table, t, filter_axis='a')
+TypeError: filter_axis is the number of an axis, such as 0 or -1; it is 'a'.
 
 ## network
 >>> jc.network.accuracy(jnp.ones((4, 3)), jnp.array([0, 1, 2, 7]))
@@ -662,6 +730,14 @@ TypeError: apply must be a function; it is a float.
 ValueError: labels must be classes from 0 to 2, one for each of the 3 logits; they run from 0 to 3.
 >>> jc.network.read_idx('no/such/file')
 FileNotFoundError: [Errno 2] No such file or directory: 'no/such/file'
+>>> jc.network.mlp((2, 1)).apply(x2, x2)
+TypeError: params is an array: the parameters, as init(key) makes them, come first, apply(params, x).
+>>> jc.network.mlp((2, 1)).init(0)
+TypeError: key is a random key of JAX: init(jax.random.key(0)).
+>>> jc.network.mean_squared_error('a', x2)
+TypeError: outputs is 'a', not a number or an array.
+>>> jc.network.supervised(cost, cost, l2='a')
+TypeError: l2 must be one number of at least 0; it is 'a'.
 
 ## models
 >>> jc.models.gaussian_1d.guess(t, t[:3])
@@ -674,6 +750,14 @@ ValueError: there are 2 points, which cannot determine 4 parameters: give more d
 TypeError: gaussian_1d() missing 3 required positional arguments: 'center', 'width', and 'offset'
 >>> jc.curve_fit(jc.models.gaussian_1d, t, t, [1.0])
 ValueError: gaussian_1d has 4 parameters, amplitude, center, width, offset, but p0 has shape (1,): it must have shape (4,).
+>>> jc.models.nothing
+AttributeError: jaxcalc.models has no 'nothing'. dir(jaxcalc.models) lists its names.
+>>> jc.models.gaussian_1d.guess(t)
+TypeError: guess() missing 1 required positional argument: 'y'. Write model.guess(x, y).
+>>> jc.models.gaussian_1d.guess('a', t)
+TypeError: x must be a real number or an array of real numbers; it is 'a'.
+>>> jc.models.gaussian_1d.guess([], [])
+ValueError: x and y must hold the same m points, x of shape (m,) and y of shape (m,) or (N, m); they have the shapes (0,) and (0,).
 
 ## xarray
 >>> jc.xarray.curve_fit(rows, 't', line, [1.0, 1.0])
@@ -721,7 +805,7 @@ ValueError: lower and upper must be numbers; they have the shapes (2,) and (3,).
 >>> jc.plots.curve(square, 0, 1, ax=[1])
 TypeError: ax must be one matplotlib Axes, such as plt.gca(); it is of type list.
 >>> jc.plots.descent(x2, square)
-TypeError: fun must be a function; it is a ndarray.
+TypeError: fun is a ndarray: the function comes first, plots.descent(fun, x).
 >>> jc.plots.descent_on_contours(total, x3)
 ValueError: x must be the points of one path in two variables, shape (steps + 1, 2); it has (3,).
 >>> jc.plots.gradient_field(total, -1, 1)
@@ -732,6 +816,26 @@ TypeError: result must be what minimize_many or another solver returned, not a n
 ValueError: values must be an image of shape (rows, columns); it has shape (2,). Fits of all pixels in one axis become an image by popt[:, k].reshape(rows, columns).
 >>> jc.plots.fit(x2, x2, x2)
 TypeError: fit must be what curve_fit returns, a CurveFitResult; it is of type ndarray.
+>>> jc.plots.curve(square, (0, 1))
+TypeError: curve() missing 1 required positional argument: 'upper'. Write plots.curve(f, lower, upper); keywords may follow.
+>>> jc.plots.curve(square, 0, 'a')
+TypeError: upper must be a real number or an array of real numbers; it is 'a'.
+>>> jc.plots.curve(sine, 0, 1)
+TypeError: sine, at FILE:LINE: float(), int(), .item() and the functions of math ask for a number, which is not known while JAX traces. Use jax.numpy: jnp.exp for math.exp, and x itself for float(x).
+>>> jc.plots.curve(lambda x: jnp.stack([x, x]), 0, 1)
+TypeError: <lambda> must return one real number, an array of shape (); it returned an array of shape (2,) and dtype float64. A picture shows one number at each point.
+>>> jc.plots.curve(square, 0, 1, area=0.5)
+ValueError: area must be two numbers, (lower, upper); it has shape ().
+>>> jc.plots.parameter_map('a')
+TypeError: values must be a real number or an array of real numbers; it is 'a'.
+>>> jc.plots.parameter_map(rows, limits=(0,))
+ValueError: limits must be two numbers, (lower, upper); it has shape (1,).
+>>> jc.plots.loss_curves([1.0, 2.0])
+TypeError: losses must be a dict with a name for each entry; it is a list.
+>>> jc.plots.losses_by_rate({'sgd': [1.0, 2.0, 3.0]})
+ValueError: finals must hold a pair (rates, losses) for each optimiser.
+>>> jc.plots.landscape(total, x2, x2)
+TypeError: landscape() takes 2 positional arguments but 3 were given. Write plots.landscape(along, loss), what loss_landscape returns as its along and loss; keywords may follow.
 
 ## results
 >>> found[1:3]

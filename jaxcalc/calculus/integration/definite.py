@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.integration import cubature, quadrature
 from jaxcalc.calculus.integration.subdivision import Total
+from jaxcalc.core.arguments import returning_arrays
 from jaxcalc.core.shards import varying_axes, varying_over
 from jaxcalc.core.tracing import own_promotion
 
@@ -145,7 +146,7 @@ def traced_integrand(f: Callable, start: Any, args: tuple[Any, ...]) -> tuple[In
     Raises:
         TypeError: If f returns anything but real numbers.
     """
-    traced, output = jax.make_jaxpr(f, return_shape=True)(start, *args)
+    traced, output = jax.make_jaxpr(returning_arrays("f", f), return_shape=True)(start, *args)
     if not isinstance(output, jax.ShapeDtypeStruct) or jnp.issubdtype(output.dtype, jnp.complexfloating):
         raise TypeError(f"f must return real numbers, one or an array of them; it returned {_of_wrong_kind(output)}.")
     return Integrand(traced.jaxpr, jax.ShapeDtypeStruct(start.shape, start.dtype), output), traced.consts

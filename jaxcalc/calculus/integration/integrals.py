@@ -16,6 +16,7 @@ from jaxcalc.calculus.integration import cubature, quadrature
 from jaxcalc.calculus.integration.definite import IntegralOptions, IntegralStatus
 from jaxcalc.calculus.integration.standalone import ClosesOverTracer, nested_integrals, standalone_integrals
 from jaxcalc.core.arguments import (
+    arrays,
     as_real,
     as_tuple,
     broadcast_shape,
@@ -232,6 +233,7 @@ def integrate_box(
     return _integral(f, False, lower, upper, args, epsabs, epsrel, (most, least), edges)
 
 
+@called_as("antiderivative(f, at, constant)(x)")
 def antiderivative(f: Callable, at: ArrayLike = 0.0, constant: ArrayLike = 0.0) -> Callable[[ArrayLike], Array]:
     """The antiderivative F of a function f of one variable, with F(at) = constant.
 
@@ -259,7 +261,12 @@ def antiderivative(f: Callable, at: ArrayLike = 0.0, constant: ArrayLike = 0.0) 
     """
     require_functions([f], "f", several=False)
     at, constant = as_real(at, "at"), as_real(constant, "constant")
-    return lambda x: constant + integrate(f, at, as_real(x)).value
+
+    @called_as("antiderivative(f)(x): f takes one number", 0)
+    def antiderivative(x: ArrayLike) -> Array:
+        return constant + integrate(f, at, as_real(x)).value
+
+    return antiderivative
 
 
 def _integral(
@@ -282,10 +289,13 @@ def _integral(
     limit = whole_number(f"limit, with {sum(along.size for along in edges)} break points,", limit, least)
     tolerances = {"epsabs": 0.0 if epsabs is None else epsabs, "epsrel": math.nan if epsrel is None else epsrel}
     for name, tolerance in tolerances.items():
+        if not isinstance(tolerance, float | Array):
+            tolerances[name] = tolerance = as_real(tolerance, name)
         if not isinstance(tolerance, Tracer) and np.any(np.asarray(tolerance) < 0):
             raise ValueError(f"{name} must be at least 0; it is {tolerance!r}.")
     bounded = not scalar and not any(isinstance(end, Tracer) or np.isinf(end).any() for end in (a, b))
-    options, operands = IntegralOptions(limit, scalar, bounded), (a, b, as_tuple(args), edges, *tolerances.values())
+    args = arrays("args", as_tuple(args))
+    options, operands = IntegralOptions(limit, scalar, bounded), (a, b, args, edges, *tolerances.values())
     if not is_staged():
         return Integral(*standalone_integrals(f, options, operands, numbers=False))
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(operands)):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxcalc.core.arguments import as_floating
+from jaxcalc.core.arguments import as_floating, returning_arrays
 from jaxcalc.core.lanes_last import in_its_layout, is_mapped
 from jaxcalc.core.shards import type_of_one
 from jaxcalc.core.tracing import Traced
@@ -70,7 +70,7 @@ class Family(abc.ABC):
         """Reads the shapes off one problem, x0 and args without their problem axis, without evaluating fun."""
         self._take(fun, x0, has_aux)
         inputs = (jax.eval_shape(as_floating, x0), *args, *shared)
-        traced, output = jax.make_jaxpr(lambda *inputs: fun(*inputs), return_shape=True)(*inputs)
+        traced, output = jax.make_jaxpr(returning_arrays("fun", fun), return_shape=True)(*inputs)
         own, count = len(jax.tree.leaves((x0, args))), len(traced.jaxpr.invars)
         self.args_lead: bool = self.leaves_layout_to_fun and is_mapped(traced, [k < own for k in range(count)])
         if has_aux and not (isinstance(output, tuple) and len(output) == 2):

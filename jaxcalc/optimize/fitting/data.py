@@ -10,7 +10,16 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxcalc.core.arguments import arrays, as_floating, at_least_single, function_name, one_of, real_arrays
+from jaxcalc.core.arguments import (
+    arrays,
+    as_floating,
+    as_real,
+    at_least_single,
+    function_name,
+    one_of,
+    real_arrays,
+    require_functions,
+)
 from jaxcalc.core.tracing import explained
 from jaxcalc.engine.family.curve import Points
 
@@ -37,6 +46,16 @@ class Data(NamedTuple):
     def y(self) -> Array:
         """The data, (N, m)."""
         return self.own.y
+
+
+def require_model(model: Any) -> None:
+    """Raises a TypeError if this is no model, with what to write for the name of one."""
+    if isinstance(model, str):
+        raise TypeError(
+            f"model must be a function; it is {model!r}: ready curves are functions too, such as "
+            "jaxcalc.models.gaussian_1d, without quotes."
+        )
+    require_functions([model], "model", several=False)
 
 
 def data_of(
@@ -93,6 +112,11 @@ def parameter_names(model: Callable, p0: Any, bounds: Any = None) -> tuple[str, 
             f"p0 is missing, and how many parameters {function_name(model)} has is not known from its signature: give "
             "p0, a start for each parameter."
         )
+    if not named:
+        raise TypeError(
+            f"{function_name(model)} has no parameters to fit: a model is called as model(x, *p), x first, with a "
+            "number for each parameter."
+        )
     names = tuple(parameter.name for parameter in named)
     # A parameter with a default may be left to it.
     required = sum(parameter.default is parameter.empty for parameter in named)
@@ -116,7 +140,8 @@ def starts_of(model: Callable, names: tuple[str, ...], p0: Any, data: Data) -> A
                 "`guess`."
             )
         return guess(*_filled(data)).astype(dtype)
-    start = real_arrays("p0", jnp.asarray(p0, dtype) if isinstance(p0, tuple | list) else p0)
+    given = jnp.asarray(as_real(p0, "p0"), dtype) if isinstance(p0, tuple | list) else p0
+    start = real_arrays("p0", given)
     if not isinstance(start, jax.Array):
         raise TypeError(f"p0 is an array of one start for each parameter, not a {type(p0).__name__}.")
     start = jnp.atleast_1d(as_floating(start))
@@ -148,17 +173,26 @@ def _ydata(ydata: Any) -> tuple[Array, Array | None]:
     return y, masked
 
 
+def _plain(name: str, value: Any) -> Array | np.ndarray:
+    """Returns what the caller gave as an array of any dtype but that of objects."""
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        value = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}. {PAD}") from None
+    if value.dtype == object and not value.ndim:
+        raise TypeError(f"{name} must be an array of numbers; it is a {type(value.item()).__name__}.")
+    if value.dtype == object:
+        raise ValueError(f"{name} holds objects, not numbers, or has rows of different lengths. {PAD}")
+    return value
+
+
 def _numbers(name: str, value: Any) -> Array:
     """Returns what the caller gave as a floating or complex array."""
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"{name} is no array: {error}. {PAD}") from None
-        if value.dtype == object:
-            raise ValueError(f"{name} holds objects, not numbers, or has rows of different lengths. {PAD}")
-        if value.dtype.kind not in "biufc":
-            raise TypeError(f"{name} has dtype {value.dtype}; it must hold numbers.")
+    value = _plain(name, value)
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
+        raise TypeError(f"{name} has dtype {value.dtype}; it must hold numbers.")
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
@@ -195,7 +229,7 @@ def _is_own(model: Callable, n: int, x: Any, count: int, points: int) -> bool:
 def _mask(mask: Any, count: int, points: int) -> Array | None:
     if mask is None:
         return None
-    mask = jnp.asarray(mask)
+    mask = _plain("mask", mask)
     if mask.dtype != bool or mask.shape not in ((points,), (1, points), (count, points)):
         raise ValueError(
             f"mask must be booleans in the shape of ydata or of one fit's, ({points},), True for points that count; it "

@@ -1,5 +1,6 @@
 """Quantiles of the distributions that intervals are made of."""
 
+import numbers
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def two_sided(level: float, degrees: Array | None) -> Array:
 
 def checked_level(level: Any) -> float:
     """Returns a level of confidence as a number of Python; raises a ValueError unless 0 < level < 1."""
-    if isinstance(level, Tracer) or not 0 < float(level) < 1:
+    if not isinstance(level, numbers.Real) or not 0 < float(level) < 1:
         raise ValueError(f"level is a probability between 0 and 1, such as 0.95; it is {level!r}.")
     return float(level)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,24 @@ from jaxcalc.core.programs import compiled
 from jaxcalc.engine.family.curve import values_of
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.problem import Problem
-from jaxcalc.engine.result import X
+from jaxcalc.engine.result import X, lacks
 from jaxcalc.engine.status import Status
 from jaxcalc.optimize.fitting.profile import profile_ends
 from jaxcalc.optimize.fitting.quantiles import checked_level, two_sided
 from jaxcalc.optimize.least_squares_result import LeastSquaresResult
 
 INTERVALS = ("wald", "profile")
+# Where what other libraries' fits hold is found.
+ELSEWHERE = {
+    **dict.fromkeys(("x", "params", "parameters", "coef", "best_values", "best_fit_params"), "the parameters are popt"),
+    **dict.fromkeys(("perr", "errors", "err", "bse", "std", "stddev"), "the standard errors are stderr"),
+    **dict.fromkeys(("cov", "covar", "covariance", "cov_x"), "the covariance is pcov"),
+    **dict.fromkeys(("corr", "correlations", "correl"), "it is correlation"),
+    **dict.fromkeys(("fun", "cost", "jac", "grad", "nfev", "nit", "message"), "result.NAME holds it"),
+    **dict.fromkeys(("residual", "residuals", "resid", "fvec"), "the residuals over sigma are result.fun"),
+    **dict.fromkeys(("best_fit", "fittedvalues", "eval"), "predict(x) gives the curve"),
+    **dict.fromkeys(("conf_int", "conf_interval", "ci"), "confidence_interval(level) gives it"),
+}
 
 
 class Interval(NamedTuple, Generic[X]):
@@ -79,6 +90,14 @@ class CurveFitResult:
     names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
     is_absolute: bool = dataclasses.field(metadata={"static": True})
     is_batch: bool = dataclasses.field(metadata={"static": True})
+
+    if not TYPE_CHECKING:  # a type checker is to know the fields
+
+        def __getattr__(self, name: str) -> Any:
+            known = [known for known in dir(type(self)) if not known.startswith("_")]
+            fields = ("popt", "pcov", "result", "degrees", "names")
+            hint = {name: ELSEWHERE[name].replace("NAME", name)} if name in ELSEWHERE else {}
+            raise AttributeError(lacks("a fit", name, [*fields, *known], hint), name=name, obj=self)
 
     @property
     def stderr(self) -> Array:

@@ -168,17 +168,12 @@ def multistart(
             "and many=True. There are no derivatives with respect to bounds and starts."
         )
     auto = isinstance(starts, str) and starts == "auto"
-    if isinstance(starts, str) and not auto:
-        raise ValueError(f"starts is a number of points, 'auto', or the starts as an array; it is {starts!r}.")
-    if isinstance(starts, float):
-        raise TypeError(
-            f"starts is a number of points, a whole number such as 1024, or the starts as an array; it is {starts}."
-        )
     if not isinstance(seed, int | np.integer):
         raise TypeError(
             f"seed is a whole number, such as 0; it is a {type(seed).__name__}. Nothing is drawn by jax.random."
         )
-    own = None if auto or isinstance(starts, int | np.integer) else real_arrays("x0 (the starts)", starts)
+    seed = whole_number("seed", seed)
+    own = None if auto or isinstance(starts, int | np.integer) else _own_starts(starts)
     box = search_box(bounds, own)
     dtype = at_least_single(*jax.tree.leaves(box.lower))
     given = tolerances("", None, gtol=default_gtol(dtype) if gtol is None else gtol, maxiter=maxiter)
@@ -202,6 +197,18 @@ def multistart(
         return found if many else found[0]
     # The one problem is taken out while its minima are in NumPy, which compiles nothing.
     return jax.device_put(found if many else found[0])
+
+
+def _own_starts(starts: Any) -> Any:
+    """Returns the caller's starts as arrays; raises an error where they are neither these nor anything else."""
+    own = None if isinstance(starts, str | float | bool | None) else real_arrays("starts", starts)
+    if own is None or not all(leaf.shape and len(leaf) for leaf in jax.tree.leaves(own)):
+        kind = TypeError if isinstance(starts, float | bool | None) else ValueError
+        raise kind(
+            "starts is a number of points, a whole number such as 1024, or 'auto', or the starts themselves, an array "
+            f"(N, ...) with a row for each; it is {starts!r}."
+        )
+    return own
 
 
 class Sample(NamedTuple):

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.modes import symmetric_jacobian
-from jaxcalc.core.arguments import arrays, as_tuple, at_least_single, require_functions, whole_number
+from jaxcalc.core.arguments import arrays, as_tuple, at_least_single, called_as, require_functions, whole_number
 from jaxcalc.core.programs import compiled
 from jaxcalc.engine.certificate import Certificate, PointKind
 from jaxcalc.engine.problem import default_gtol
@@ -90,6 +90,7 @@ def all_critical_points(
     method: "str | Method | optax.GradientTransformation" = "trust_region", gtol: float | None = None,
     maxiter: int | None = None,
 ) -> CriticalSet[X]: ...  # fmt: skip
+@called_as("all_critical_points(fun, (lower, upper))")
 def all_critical_points(
     fun: Callable,
     bounds: Any,
