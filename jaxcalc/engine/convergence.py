@@ -8,7 +8,7 @@ from jax import Array
 
 from jaxcalc.core.kernels import kernel, only_where
 from jaxcalc.engine.family.family import Family
-from jaxcalc.engine.outlook import Record, is_hidden, outlook
+from jaxcalc.engine.outlook import Record, is_hidden, outlook, past_landmark
 from jaxcalc.engine.problem import Tolerances
 from jaxcalc.engine.scaling import from_scaled, to_scaled
 from jaxcalc.engine.status import RUNNING, Status
@@ -62,7 +62,6 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     value = jnp.where(at_start, evaluation.value, new.value)
     floor = only_where(at_start | ~(lane.floor > -jnp.inf), lambda: _floor(value, new), lane.floor)
     finite = lane.box.finite(old.trial, evaluation.gradient)
-    seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     moved = new.nit > old.nit
     small = moved & False, moved & False
     if not family.judges_small_changes:
@@ -70,16 +69,31 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
         small = jax.lax.cond(asked, lambda: _small_changes(old, new, lane.tolerances), lambda: small)
     by_value, by_step = (moved & is_small for is_small in small)
     first = jnp.where(at_start, evaluation.value, lane.first)
+    fruitless = moved & False
     if lane.record is not None:
-        lane = lane._replace(record=lane.record.after(new.x, new.gradient, lane.box))
-    decided = _decided(family, method, lane, first, evaluation, old, after)
+        record = lane.record.after(new.x, new.gradient, lane.box)
+        if new.promise is not None:
+            record, fruitless = past_landmark(record, lane.box, new, at_start, moved)
+            fruitless &= lane.tolerances.promise < jnp.inf
+        lane = lane._replace(record=record)
+        new = new._replace(stalled=new.stalled | fruitless)
+        after = after._replace(iterate=new)
+    decided = _decided(family, method, lane, first, evaluation, old, after, fruitless)
+    seen = Seen(evaluation.value, finite, floor, new.stalled, new.nit, lane.nfev)
     limits = lane.tolerances.gtol, lane.tolerances.maxiter, lane.tolerances.maxfev
     status, at_trial = _status(at_start, seen, decided, by_value, by_step, *limits)
     return Outcome(status, at_trial, moved | at_trial, first, floor, lane.record)
 
 
 def _decided(
-    family: Family, method: Method, lane: Lane, first: Array, evaluation: Evaluation, old: Iterate, state: Any
+    family: Family,
+    method: Method,
+    lane: Lane,
+    first: Array,
+    evaluation: Evaluation,
+    old: Iterate,
+    state: Any,
+    fruitless: Array,
 ) -> list[tuple[int, Array]]:
     """Returns the codes that the family and the method's promise decide, and where each holds.
 
@@ -93,6 +107,7 @@ def _decided(
         evaluation: As in `outcome`.
         old: Where the method stood before the step.
         state: The method's state after the step.
+        fruitless: Where nothing has come of many steps, (L,).
     """
     at = state.iterate
     x, box = from_scaled((at.x, lane.box), lane.scale)
@@ -107,7 +122,7 @@ def _decided(
 
         def expected() -> tuple[Array, Array]:
             before, free = (one._replace(gradient=lane.box.reduced(one.x, one.gradient)) for one in (old, at))
-            return outlook(method, record, first, before, free, share)
+            return outlook(method, record, first, before, free, share, fruitless)
 
         # Where the caller has given gtol it decides alone.
         asked = share < jnp.inf

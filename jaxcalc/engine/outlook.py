@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcalc.core.kernels import kernel
+from jaxcalc.core.kernels import kernel, only_where
 from jaxcalc.engine.family.family import Family
 from jaxcalc.methods.box import Box
 from jaxcalc.methods.method import Iterate, Method
@@ -28,6 +28,8 @@ HIDDEN_SHARES, MOST_LEFT = 2, 1e-3
 # A component of at most so many eps of the largest one met, which a step changes by this share of itself, is rounding
 # if f has hardly fallen in this step: a long step changes true slopes, too.
 NOISE, INCOHERENT = 10, 0.1
+# After so many steps f has to be lower than at the last landmark, or the relative gradient at most this share of that.
+LANDMARK, HALVED = 64, 0.5
 # Noise of f, seen in a method's last step, tells where it has stalled if it is at most so many eps of the fall.
 NOISIEST = 10_000
 
@@ -37,11 +39,14 @@ class Record(NamedTuple):
 
     start: Array  # (n, L)
     steepest: Array  # (n, L) the largest size so far of each component of the free variables' gradient
+    value: Array  # (L,) at the last landmark, of which the start is the first
+    change: Array  # (L,) there: the relative gradient
 
     @classmethod
     def of(cls, family: Family, x0: Array) -> "Record | None":
         """Returns the record of lanes that are about to start at x0, (n, L); None where no gradient is tested."""
-        return cls(x0, jnp.zeros_like(x0)) if family.is_judged_by_gradient else None
+        nothing = jnp.full(x0.shape[1:], jnp.inf, x0.dtype)
+        return cls(x0, jnp.zeros_like(x0), nothing, nothing) if family.is_judged_by_gradient else None
 
     def after(self, x: Array, gradient: Array, box: Box) -> "Record":
         """Returns the record after a step to x, where f has this gradient."""
@@ -50,6 +55,30 @@ class Record(NamedTuple):
     def size(self, x: Array) -> Array:
         """Returns the size of each variable, (n, L): |x_i| or its way from the start, whichever is larger."""
         return jnp.maximum(jnp.abs(x), jnp.abs(x - self.start))
+
+
+def past_landmark(record: Record, box: Box, at: Iterate, begun: Array, moved: Array) -> tuple[Record, Array]:
+    """Returns the record after a landmark, and where nothing has come of the steps since the last one, (L,).
+
+    Where no fall of f can be represented, steps that its gradient alone leads may still lower the gradient, but what
+    they leave of it after so many is noise.
+
+    Args:
+        record: Of the way so far.
+        box: The bounds.
+        at: Where the method stands.
+        begun: Where that is the start, (L,).
+        moved: Where the step has moved x, (L,).
+    """
+    passes = begun | (moved & (at.nit % LANDMARK == 0))
+
+    def compared() -> tuple[Array, Array, Array]:
+        change = jnp.sum(jnp.abs(box.reduced(at.x, at.gradient)) * record.size(at.x), axis=0)
+        rounding = VALUE_ROUNDING * jnp.finfo(change.dtype).eps * jnp.abs(at.value)
+        return at.value, change, (at.value >= record.value - rounding) & (change >= HALVED * record.change)
+
+    value, change, fruitless = only_where(passes, compared, (record.value, record.change, passes & False))
+    return record._replace(value=value, change=change), fruitless
 
 
 def is_hidden(record: Record, box: Box, first: Array, evaluation: Evaluation, old: Iterate, at: Iterate) -> Array:
@@ -86,7 +115,7 @@ def _hidden_share(noise: Array, fall: Array) -> Array:
 
 
 def outlook(
-    method: Method, record: Record, first: Array, before: Iterate, at: Iterate, share: Array
+    method: Method, record: Record, first: Array, before: Iterate, at: Iterate, share: Array, fruitless: Array
 ) -> tuple[Array, Array]:
     """Returns where no fall worth a step is promised, and where the method has nothing left to do besides, (L,) each.
 
@@ -97,6 +126,7 @@ def outlook(
         before: Where the method stood before the step, with the gradient of the free variables.
         at: Where the method stands, likewise, with its promise.
         share: The share of the fall so far, first - value, that may still be promised.
+        fruitless: Where nothing has come of many steps, (L,).
     """
     of_x, compares = record.size(at.x), method.compares_variables
     sizes = [jnp.abs(one.x) if compares else record.size(one.x) for one in (before, at)]
@@ -109,14 +139,16 @@ def outlook(
     idle = _idle(at.nit > before.nit, fall, before.value, at.value, *changes)
     if not compares:
         settled, spent = _compared_too(at.nit, settled, spent, changes[1], first, at.value, share)
-    declined = _has_declined(record, before, at, of_x, first)
+    declined = _has_declined(record, before, at, of_x, first, fruitless)
     if at.promise is None:
         return settled & declined, spent & False
     done = spent & (at.stalled | idle) & declined
     return (settled & declined) | done, done
 
 
-def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, first: Array) -> Array:
+def _has_declined(
+    record: Record, before: Iterate, at: Iterate, size: Array, first: Array, fruitless: Array
+) -> Array:
     """Returns where every component of the gradient is small beside its largest size on the way, (L,).
 
     In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
@@ -129,7 +161,8 @@ def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, fir
         hidden = _hidden_share(VALUE_ROUNDING * eps * jnp.abs(at.value), first - at.value)
         share = jnp.clip(HIDDEN_SHARES * hidden, share, MOST_LEFT)
     # What is left of a slope whose terms cancel, as by symmetry, never declines, but no two points agree about it.
-    noise = steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)
+    # Where nothing comes of many steps, a slope about which two points do not agree is noise of any size.
+    noise = (steepness <= NOISE * eps * jnp.max(record.steepest, axis=0)) | fruitless
     noise &= jnp.abs(at.gradient - before.gradient) >= INCOHERENT * steepness
     noise &= before.value - at.value <= eps**0.5 * (first - at.value)
     declined = (steepness <= share * record.steepest) | noise
