@@ -172,8 +172,7 @@ def integrate_box(
     integral in any order (Fubini, 1907); it is additive in the box and linear in f; each k with lower[k] > upper[k]
     changes its sign. Works under `jit`, `vmap` and `grad`. Derivatives with respect to lower and upper are integrals
     over the faces of the box; derivatives with respect to args are integrals of the derivative of f. In several
-    variables these leave out what jumps at places that depend on args add, and nothing says so: nest two calls of
-    `integrate`, which counts it.
+    variables these leave out what jumps at places that depend on args add, and nothing says so.
 
     The box may be infinite, and f may be singular on the faces. f is first sampled at 168 points along each axis in two
     variables, 63 in three and 42 in four: a peak much narrower than the distance of the samples may be missed. If the
