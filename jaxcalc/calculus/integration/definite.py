@@ -15,6 +15,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.flatten_util import ravel_pytree
 
 from jaxcalc.calculus.integration import cubature, quadrature
+from jaxcalc.calculus.integration.moving_jumps import change_by_jumps
 from jaxcalc.calculus.integration.subdivision import Total
 from jaxcalc.core.arguments import returning_arrays
 from jaxcalc.core.shards import varying_axes, varying_over
@@ -369,7 +370,10 @@ def _face_integral(f, options, m, axis: int, end: Array, primals) -> Array:
 
 
 def _parameter_jacobian(f, options, m, varies: list[bool], primals) -> Array:
-    """Returns the integrals of df/dp for the entries p of all parameters that vary, (m, entries)."""
+    """Returns the derivatives with respect to the entries of all parameters that vary, (m, entries).
+
+    They are the integrals of the derivatives of f, and in one variable what jumps add that move with a parameter.
+    """
     a, b, parameters, others, *rest = primals
     theta, unravel = ravel_pytree([p for p, chosen in zip(parameters, varies, strict=True) if chosen])
     fixed = [p for p, chosen in zip(parameters, varies, strict=True) if not chosen]
@@ -384,7 +388,11 @@ def _parameter_jacobian(f, options, m, varies: list[bool], primals) -> Array:
         return jnp.ravel((jax.jacrev if m <= theta.size else jax.jacfwd)(at)(theta))
 
     found = _box_integral(slopes, options, m * theta.size, a, b, [theta, *fixed], others, *rest)
-    return _value_or_nan(found).reshape(m, theta.size)
+    jacobian = _value_or_nan(found).reshape(m, theta.size)
+    if a.size != 1:
+        return jacobian
+    change = change_by_jumps(lambda x, *arrays: f(x[None], *arrays), a[0], b[0], parameters, others, varies, m)
+    return jacobian if change is None else jacobian + change
 
 
 def _value_or_nan(found: tuple) -> Array:

@@ -103,8 +103,9 @@ def integrate(
     it is additive in the range and linear in f; derivative(lambda x: integrate(f, a, x).value) == f. Works under `jit`,
     `vmap` and `grad`. Derivatives with respect to a, b, args and the arrays that f closes over follow Leibniz's rule;
     the integral of the derivative of f is adaptive too. Where f jumps at a place that depends on args, as
-    where(x < c, 1, 3) does, the derivative leaves out the jump times the speed of its place, and nothing says so: write
-    two integrals that meet at c. Kinks, as of |x - c|, and jumps at fixed places need nothing.
+    where(x < c, 1, 3) does, the derivative counts the jump times the speed of its place. It is nan where that speed is
+    not known: where an index such as argmax or the border of a domain decides, where jumps of two speeds meet, or where
+    more than 256 places may be such. Jumps inside of a `while_loop` are not noticed.
 
     The ends may be infinite, and f may be unbounded at the ends as long as the integral exists. List a singularity, a
     kink or a jump inside the range in `points`, which saves evaluations. Interval arithmetic on f finds jumps, kinks
@@ -171,8 +172,8 @@ def integrate_box(
     The integral of f(x, *args) over lower[k] <= x[k] <= upper[k], of at most four variables. Laws: it equals the nested
     integral in any order (Fubini, 1907); it is additive in the box and linear in f; each k with lower[k] > upper[k]
     changes its sign. Works under `jit`, `vmap` and `grad`. Derivatives with respect to lower and upper are integrals
-    over the faces of the box; derivatives with respect to args are integrals of the derivative of f,
-    which leave out jumps at places that depend on args, as for `integrate`.
+    over the faces of the box; derivatives with respect to args are integrals of the derivative of f. In several
+    variables these leave out what jumps at places that depend on args add, and nothing says so.
 
     The box may be infinite, and f may be singular on the faces. f is first sampled at 168 points along each axis in two
     variables, 63 in three and 42 in four: a peak much narrower than the distance of the samples may be missed. If the
