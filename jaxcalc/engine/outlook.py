@@ -146,9 +146,7 @@ def outlook(
     return (settled & declined) | done, done
 
 
-def _has_declined(
-    record: Record, before: Iterate, at: Iterate, size: Array, first: Array, fruitless: Array
-) -> Array:
+def _has_declined(record: Record, before: Iterate, at: Iterate, size: Array, first: Array, fruitless: Array) -> Array:
     """Returns where every component of the gradient is small beside its largest size on the way, (L,).
 
     In another unit of x_i or of f the component g_i is multiplied by a constant, so its decline depends on no unit. A
