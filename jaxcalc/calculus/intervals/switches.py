@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Literal, jaxpr_as_fun
+from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 
 from jaxcalc.calculus.intervals.enclosures import CALLS, extreme_behind, operands_of_extreme
 
@@ -25,6 +25,8 @@ class _Switch(NamedTuple):
 
 class Switches:
     """The switches of f(x, parameters, others) that depend both on x and on a parameter.
+
+    None is looked for where f holds a `while_loop`, as an integral of its own does: each side would run the loop.
 
     Attributes:
         depend: Whether any of them depends on each of the parameters.
@@ -41,6 +43,10 @@ class Switches:
             others: A list of arrays, likewise.
         """
         traced = jax.make_jaxpr(f)(x, parameters, others)
+        places = range(1, 1 + len(parameters))
+        self.depend: list[bool] = [False for _ in places]
+        if _loops(traced.jaxpr):
+            return
         inputs = [x, *parameters, *others]
 
         def switches_at(*inputs: Array) -> list[_Switch]:
@@ -50,11 +56,10 @@ class Switches:
 
         found = jax.make_jaxpr(switches_at)(*inputs).jaxpr
         sources = _sources(found)
-        places = range(1, 1 + len(parameters))
         of = [frozenset() if isinstance(atom, Literal) else sources[atom] for atom in found.outvars]
         each = [of[k] | of[k + 1] for k in range(0, len(of), 2)]
         chosen = [k for k, those in enumerate(each) if 0 in those and not those.isdisjoint(places)]
-        self.depend: list[bool] = [any(place in each[k] for k in chosen) for place in places]
+        self.depend = [any(place in each[k] for k in chosen) for place in places]
 
         def joined(end: int) -> Any:
             def of_all(*inputs: Array) -> Array:
@@ -74,6 +79,15 @@ class Switches:
     def operands(self, x: Array, parameters: list[Array], others: list[Array]) -> Array:
         """Returns what crosses a border where the side changes, (k,); nan where that is not known."""
         return jaxpr_as_fun(self._operands)(x, *parameters, *others)[0]
+
+
+def _loops(jaxpr: Any) -> bool:
+    """Returns whether a jaxpr holds a `while_loop`."""
+    equations = getattr(jaxpr, "jaxpr", jaxpr).eqns
+    return any(
+        equation.primitive.name == "while" or any(map(_loops, jaxprs_in_params(equation.params)))
+        for equation in equations
+    )
 
 
 def _evaluated(jaxpr: Any, consts: Any, inputs: Any, switches: list[_Switch]) -> list[Any]:

@@ -39,3 +39,11 @@ def test_sides_change_where_an_operand_is_0():
     below, above = (np.asarray(switches.sides(jnp.array(0.75 + d), p, [])) for d in (-1e-9, 1e-9))
     np.testing.assert_array_equal(below != above, [True, False])
     np.testing.assert_allclose(switches.operands(jnp.array(0.5), p, []), [-0.1, -0.1], rtol=1e-12)
+
+
+def test_none_is_looked_for_where_a_loop_would_run_for_each_side():
+    def f(x, parameters, others):
+        doubled = jax.lax.while_loop(lambda v: v < 10, lambda v: 2 * v, x + parameters[0])
+        return jnp.where(x < parameters[0], doubled, 1.0)
+
+    assert Switches(f, jnp.array(0.5), [jnp.array(0.3)], []).depend == [False]
