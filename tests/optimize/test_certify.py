@@ -182,6 +182,9 @@ def test_derivatives_that_contradict_the_values_are_said():
     assert jc.certify(lambda v: jnp.linalg.norm(v) ** 2, jnp.zeros(2)).kind_name == "contradictory derivatives"
     # exp(-|x|) I0(x) has a kink and its maximum at 0; its rules give the slope 0 and the curvature 1/2.
     assert jc.certify(lambda v: jax.scipy.special.i0e(v[0]), jnp.zeros(1)).kind_name == "contradictory derivatives"
+    # The same functions where the rules are right, and a point whose curvature is zero.
+    assert jc.certify(lambda v: -jnp.sinc(v[0]), jnp.array([0.0])).kind_name == "minimum"
+    assert jc.certify(lambda v: jnp.sum(v**4) + 1e3, jnp.zeros(2)).kind_name == "degenerate"
     # A gradient of 1 at the minimum.
     assert jc.certify(lambda v: jax.scipy.special.i0(v[0]), jnp.zeros(1)).kind_name == "contradictory derivatives"
 
