@@ -58,12 +58,14 @@ def symmetric_product(function: Callable, x: Any, direction: Any, has_aux: bool 
 
 def has_only_reverse_mode(function: Callable, *x: Any) -> bool:
     """Says whether the trace of function(*x) holds a function that defines only its reverse mode."""
-    return _holds(jax.make_jaxpr(lambda *x: function(*x))(*x).jaxpr)
+    return holds(jax.make_jaxpr(lambda *x: function(*x))(*x).jaxpr, _ONLY_REVERSE_MODE)
 
 
-def _holds(jaxpr: Any) -> bool:
+def holds(jaxpr: Any, beginning: str) -> bool:
+    """Says whether a jaxpr, or one within it, holds a primitive whose name begins like this."""
     return any(
-        equation.primitive.name.startswith(_ONLY_REVERSE_MODE) or any(map(_holds, jaxprs_in_params(equation.params)))
+        equation.primitive.name.startswith(beginning)
+        or any(holds(inner, beginning) for inner in jaxprs_in_params(equation.params))
         for equation in jaxpr.eqns
     )
 

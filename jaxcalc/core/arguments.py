@@ -3,7 +3,6 @@
 A domain's own checks stand beside it: `calculus/checks.py`, `optimize/arguments.py` and `network/arguments.py`.
 """
 
-import difflib
 import functools
 import inspect
 import math
@@ -17,6 +16,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
+
+from jaxcalc.core.public import did_you_mean
 
 PyTree = Any
 P = ParamSpec("P")
@@ -85,8 +86,7 @@ def _misfit(
 
 def unexpected_keyword(door: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
     """Returns the error of a keyword that a public function does not have, with what to write in its place."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f": {instead[name]}." if name in instead else f". Did you mean {near[0]!r}?" if near else "."
+    hint = f": {instead[name]}." if name in instead else f".{did_you_mean(name, known)}"
     return TypeError(f"{door}() got an unexpected keyword argument {name!r}{hint}")
 
 

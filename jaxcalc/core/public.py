@@ -52,6 +52,11 @@ def show_names(module: str, *parts: str) -> None:
 
 def lacks(module: str, name: str, known: Iterable[str]) -> AttributeError:
     """Returns the error of a name that a module does not have, with the names that it may stand for."""
-    near = difflib.get_close_matches(name, list(known), n=3)
-    mend = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"dir({module}) lists its names."
-    return AttributeError(f"{module} has no {name!r}. {mend}")
+    mend = did_you_mean(name, known, most=3) or f" dir({module}) lists its names."
+    return AttributeError(f"{module} has no {name!r}.{mend}")
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Returns a sentence with the nearest of the known names, a space before it; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=most)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

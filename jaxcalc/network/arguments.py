@@ -1,6 +1,5 @@
 """Checks of the arguments of trainings, made before anything is compiled."""
 
-import difflib
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from jaxcalc.core.arguments import (
     require_one_number,
     whole_number,
 )
+from jaxcalc.core.public import did_you_mean
 from jaxcalc.core.tracing import explained
 from jaxcalc.network.gradients import Computation
 from jaxcalc.network.training import Plan
@@ -122,9 +122,8 @@ def require_factory(optimizer: Any, names: Iterable[str] = ()) -> None:
     known = list(names)
     or_a_name = f", or the name of a method, {', '.join(map(repr, known))}" if known else ""
     if isinstance(optimizer, str):
-        near = difflib.get_close_matches(optimizer.lower(), known, n=1)
-        mend = f" Did you mean {near[0]!r}?" if near else ""
-        mend = f" Write optax.{optimizer.lower()} for {optimizer!r}." if is_of_optax(optimizer.lower()) else mend
+        lower = optimizer.lower()
+        mend = f" Write optax.{lower} for {optimizer!r}." if is_of_optax(lower) else did_you_mean(lower, known)
         raise ValueError(f"{wanted}{or_a_name}; it is {optimizer!r}.{mend}")
     if isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(

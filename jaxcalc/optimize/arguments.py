@@ -1,6 +1,5 @@
 """The checks of optimisation's own arguments: methods, tolerances, bounds and scales, before the caller's code runs."""
 
-import difflib
 import numbers
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from jax.typing import ArrayLike
 
 from jaxcalc import methods
 from jaxcalc.core.arguments import as_floating, as_real, function_name, real_arrays
+from jaxcalc.core.public import did_you_mean
 from jaxcalc.engine.family.family import Family
 from jaxcalc.engine.family.residual import Residual
 from jaxcalc.engine.family.scalar import Scalar
@@ -170,8 +170,7 @@ def _instead_of(name: str, family: type[Family]) -> str:
         return f" SciPy's {name} does without derivatives, which JAX makes exact here: leave method out."
     if is_of_optax(known):
         return f" An optimiser of Optax is handed over itself: method=optax.{known}(...), made once."
-    near = difflib.get_close_matches(known.replace("-", "_"), family.methods, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return did_you_mean(known.replace("-", "_"), family.methods)
 
 
 def is_of_optax(name: str) -> bool:

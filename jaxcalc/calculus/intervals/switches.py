@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
+from jax.extend.core import Literal, jaxpr_as_fun
 
 from jaxcalc.calculus.intervals.enclosures import CALLS, extreme_behind, operands_of_extreme
+from jaxcalc.calculus.modes import holds
 
 
 class _Switch(NamedTuple):
@@ -45,7 +46,7 @@ class Switches:
         traced = jax.make_jaxpr(f)(x, parameters, others)
         places = range(1, 1 + len(parameters))
         self.depend: list[bool] = [False for _ in places]
-        if _loops(traced.jaxpr):
+        if holds(traced.jaxpr, "while"):
             return
         inputs = [x, *parameters, *others]
 
@@ -79,15 +80,6 @@ class Switches:
     def operands(self, x: Array, parameters: list[Array], others: list[Array]) -> Array:
         """Returns what crosses a border where the side changes, (k,); nan where that is not known."""
         return jaxpr_as_fun(self._operands)(x, *parameters, *others)[0]
-
-
-def _loops(jaxpr: Any) -> bool:
-    """Returns whether a jaxpr holds a `while_loop`."""
-    equations = getattr(jaxpr, "jaxpr", jaxpr).eqns
-    return any(
-        equation.primitive.name == "while" or any(map(_loops, jaxprs_in_params(equation.params)))
-        for equation in equations
-    )
 
 
 def _evaluated(jaxpr: Any, consts: Any, inputs: Any, switches: list[_Switch]) -> list[Any]:
