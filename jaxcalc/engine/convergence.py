@@ -73,8 +73,9 @@ def outcome(family: Family, method: Method, lane: Lane, evaluation: Evaluation, 
     if lane.record is not None:
         record = lane.record.after(new.x, new.gradient, lane.box)
         if new.promise is not None:
-            record, fruitless = past_landmark(record, lane.box, new, at_start, moved)
-            fruitless &= lane.tolerances.promise < jnp.inf
+            # Where the caller has given gtol it decides alone.
+            asked = lane.tolerances.promise < jnp.inf
+            record, fruitless = past_landmark(record, lane.box, new, at_start, moved, asked)
         lane = lane._replace(record=record)
         new = new._replace(stalled=new.stalled | fruitless)
         after = after._replace(iterate=new)

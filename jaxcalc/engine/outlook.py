@@ -57,7 +57,9 @@ class Record(NamedTuple):
         return jnp.maximum(jnp.abs(x), jnp.abs(x - self.start))
 
 
-def past_landmark(record: Record, box: Box, at: Iterate, begun: Array, moved: Array) -> tuple[Record, Array]:
+def past_landmark(
+    record: Record, box: Box, at: Iterate, begun: Array, moved: Array, asked: Array
+) -> tuple[Record, Array]:
     """Returns the record after a landmark, and where nothing has come of the steps since the last one, (L,).
 
     Where no fall of f can be represented, steps that its gradient alone leads may still lower the gradient, but what
@@ -69,8 +71,9 @@ def past_landmark(record: Record, box: Box, at: Iterate, begun: Array, moved: Ar
         at: Where the method stands.
         begun: Where that is the start, (L,).
         moved: Where the step has moved x, (L,).
+        asked: Where landmarks count, (L,).
     """
-    passes = begun | (moved & (at.nit % LANDMARK == 0))
+    passes = asked & (begun | (moved & (at.nit % LANDMARK == 0)))
 
     def compared() -> tuple[Array, Array, Array]:
         change = jnp.sum(jnp.abs(box.reduced(at.x, at.gradient)) * record.size(at.x), axis=0)
