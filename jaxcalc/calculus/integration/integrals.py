@@ -105,8 +105,8 @@ def integrate(
     the integral of the derivative of f is adaptive too. Where f jumps at a place that depends on args, as
     where(x < c, 1, 3) does, the derivative counts the jump times the speed of its place. It is nan where that speed is
     not known: where an index such as argmax or the border of a domain decides, where jumps of two speeds meet, or where
-    more than 256 places may be such. Those of a function with a `while_loop`, such as an
-    integral of its own, are not noticed.
+    more than 256 places may be such. Where f holds a `while_loop`, as a nested
+    integral does, no jump of f is counted, and nothing says so.
 
     The ends may be infinite, and f may be unbounded at the ends as long as the integral exists. List a singularity, a
     kink or a jump inside the range in `points`, which saves evaluations. Interval arithmetic on f finds jumps, kinks
